@@ -128,6 +128,11 @@ LEAT_API int leat_admin_remove(leat_admin *admin, const leat_item *item, unsigne
 /* Calls fn for each plugin file found, in the order in which directories are searched. */
 LEAT_API int leat_admin_plugins(leat_admin *admin, leat_plugin_info_fn *fn, void *user);
 
+/* Runs the command plugin whose name or alias is argv[0], with these arguments; returns its exit status: 0 done or nothing
+ * to do, 1 something was refused or failed, 2 usage. -ENOENT: no such command; or what its probe says. The command prints
+ * on standard output and error. */
+LEAT_API int leat_admin_run(leat_admin *admin, int argc, char **argv);
+
 /* The eight hex digits of `session` of user `uid`: the first of SHA-256 over "uid:session". ret_shmid has room for 9. */
 LEAT_API int leat_admin_shmid(uid_t uid, const char *session, char ret_shmid[9]);
 
