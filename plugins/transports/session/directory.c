@@ -77,6 +77,8 @@ static int step(int parent, const char *path, const char *name, uid_t uid, bool 
         fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (fd >= 0)
             break;
+        if (leati_dir_gone(parent))
+            return -ENOENT;
         if (errno == EACCES && make && fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode) &&
             st.st_uid == uid && uid == geteuid() && (st.st_mode & 0777) < 0700) {
             /* Made under an odd umask by somebody who was killed before he could set the mode. */
@@ -90,9 +92,9 @@ static int step(int parent, const char *path, const char *name, uid_t uid, bool 
             return -ENOENT;
         if (mkdirat(parent, name, 0700) == 0) {
             /* Not by descriptor: the umask may have taken our own right to open it. ENOENT: cleaned away already. */
-            if (fchmodat(parent, name, 0700, AT_SYMLINK_NOFOLLOW) < 0 && errno != ENOENT)
+            if (fchmodat(parent, name, 0700, AT_SYMLINK_NOFOLLOW) < 0 && errno != ENOENT && !leati_dir_gone(parent))
                 return leat_fail(errno, "%s/%s: cannot set its mode: %s", path, name, strerror(errno));
-        } else if (errno == ENOENT) {
+        } else if (errno == ENOENT || leati_dir_gone(parent)) {
             return -ENOENT; /* the parent was cleaned away */
         } else if (errno != EEXIST) {
             return leat_fail(errno, "%s/%s: cannot be made: %s", path, name, strerror(errno));
@@ -198,6 +200,13 @@ close_root:
     return r;
 }
 
+bool leati_dir_gone(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && st.st_nlink == 0;
+}
+
 int leati_dir_files(int fd, leati_file_fn *fn, void *user)
 {
     struct dirent *entry;
@@ -205,8 +214,10 @@ int leati_dir_files(int fd, leati_file_fn *fn, void *user)
     int again, r = 0;
 
     again = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* a position of its own */
-    if (again < 0)
-        return errno == ENOENT ? 0 : -errno;
+    if (again < 0) {
+        r = -errno;
+        return r == -ENOENT || leati_dir_gone(fd) ? 0 : r;
+    }
     dir = fdopendir(again);
     if (dir == NULL) {
         r = -errno;

@@ -69,8 +69,10 @@ int leati_lock_make(int dirfd, const char *path, const char *text, size_t size, 
     /* O_APPEND: later lines are added by one write each. */
     fd = openat(dirfd, ".", O_TMPFILE | O_RDWR | O_APPEND | O_CLOEXEC, 0600);
     if (fd < 0) {
-        if (errno == ENOENT)
+        r = errno;
+        if (r == ENOENT || leati_dir_gone(dirfd))
             return -ENOENT;
+        errno = r;
         if (errno == EOPNOTSUPP || errno == EISDIR)
             return leat_fail(EOPNOTSUPP,
                              "%s: this file system cannot make unnamed files (O_TMPFILE); set LEAT_RUNTIME_DIR to a "
@@ -118,6 +120,8 @@ int leati_lock_link(int fd, int dirfd, const char *name)
     r = -errno;
     if (r == -EEXIST)
         return r;
+    if (leati_dir_gone(dirfd))
+        return -ENOENT;
     if (r == -ENOENT) {
         /* Two things can be missing: the directory, which the caller makes again, or /proc. */
         if (faccessat(AT_FDCWD, self, F_OK, AT_SYMLINK_NOFOLLOW) == 0)

@@ -58,6 +58,9 @@ int leati_dir_open(const char *root, uid_t uid, const char *session, bool make, 
 /* Removes the session's directory and the user's, each if it is empty. 0, or why the session's stays. */
 int leati_dir_drop(const char *root, uid_t uid, const char *session);
 
+/* Whether the directory of this descriptor was removed: then a file system answers what it likes. */
+bool leati_dir_gone(int fd);
+
 typedef struct leati_dir {
     const char *root, *session;
     uid_t uid;

@@ -46,7 +46,7 @@ static bool names_take(names *list, const char *name)
         if (strcmp(list->at[i], name) == 0) {
             list->n--;
             if (i != list->n)
-                strcpy(list->at[i], list->at[list->n]);
+                memmove(list->at[i], list->at[list->n], sizeof(list->at[i]));
             return true;
         }
     return false;
@@ -109,8 +109,14 @@ static void item_stat(leat_item *item, const struct stat *st)
         item->created = st->st_mtime;
 }
 
-/* Describes a segment into *item; 0, or -ENOENT: it is not there (any more). path has room for PATH_MAX of ours. */
-static int describe(const lister *l, const char *name, leat_item *item, char path[LEATI_PATH_MAX])
+typedef struct described {
+    char path[LEATI_PATH_MAX], why[256];
+} described;
+
+/* Describes a segment into *item, whose strings may point into `ret_strings`; 0, or -ENOENT: it is not there (any
+ * more).
+ */
+static int describe(const lister *l, const char *name, leat_item *item, described *ret_strings)
 {
     const char *why = item->why;
     struct stat st;
@@ -120,33 +126,34 @@ static int describe(const lister *l, const char *name, leat_item *item, char pat
     r = l->ops->describe(l->root, name, item);
     if (r == -ENOENT)
         return r;
-    if (r < 0 && item->state == LEAT_UNKNOWN)
-        item->why = leat_error();
-    else if (item->why[0] == '\0')
+    if (r < 0 && item->state == LEAT_UNKNOWN) {
+        snprintf(ret_strings->why, sizeof(ret_strings->why), "%s", leat_error());
+        item->why = ret_strings->why;
+    } else if (item->why[0] == '\0') {
         item->why = why;
-    if (item->path[0] == '\0' && snprintf(path, LEATI_PATH_MAX, "%s/%s", l->root, name) < LEATI_PATH_MAX &&
-        lstat(path, &st) == 0)
-        item->path = path;
+    }
+    r = snprintf(ret_strings->path, sizeof(ret_strings->path), "%s/%s", l->root, name);
+    if (item->path[0] == '\0' && r < (int)sizeof(ret_strings->path) && lstat(ret_strings->path, &st) == 0)
+        item->path = ret_strings->path;
     return 0;
 }
 
 static int list_segments(lister *l, int fd, const leati_note *note, const char *file)
 {
-    char path[LEATI_PATH_MAX], text[LEATI_FILE_MAX + 32];
+    char text[LEATI_FILE_MAX + 32];
+    described strings;
     size_t i;
     int r;
 
     for (i = 0; i < note->n_segments; i++) {
         leat_item item = item_of(l);
 
-        if (l->orphans != NULL)
-            (void)names_take(l->orphans, note->segments[i]);
         item.state = leati_note_state(fd, note, &item.why);
         item.pid = note->pid;
         item.program = note->program;
         item.created = note->started;
         item.uid = -1;
-        if (describe(l, note->segments[i], &item, path) == -ENOENT)
+        if (describe(l, note->segments[i], &item, &strings) == -ENOENT)
             continue;
         if (item.uid >= 0 && item.uid != (int64_t)l->dir->uid) {
             /* Not theirs: whoever wrote this wants it shown or removed by somebody mightier. */
@@ -236,7 +243,8 @@ static int list_dir(const leati_dir *dir, void *user)
 /* Segments that no peer file names. */
 static int list_orphans(lister *l)
 {
-    char path[LEATI_PATH_MAX], shmid[9];
+    described strings;
+    char shmid[9];
     size_t i;
     int r = 0;
 
@@ -246,7 +254,7 @@ static int list_orphans(lister *l)
         leat_item item = item_of(l);
 
         item.why = "no peer file names it";
-        if (describe(l, name, &item, path) == -ENOENT)
+        if (describe(l, name, &item, &strings) == -ENOENT)
             continue;
         if (l->scope->uid >= 0 && item.uid != l->scope->uid)
             continue;
