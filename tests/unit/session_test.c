@@ -530,7 +530,7 @@ static void a_broken_peer_file_harms_nobody(void)
     snprintf(text, sizeof(text), "leat-%u/s/4-0.mem.peer", (unsigned)geteuid());
     check(mkfifo(below("%s", text), 0600) == 0);
     list_all(&list);
-    i = find(&list, LEAT_ITEM_PEER, "3-0.mem.peer");
+    i = find(&list, LEAT_ITEM_PEER, "/3-0.mem.peer");
     check(i >= 0);
     check_int(list.at[i].pid, -1);
     check_string(list.at[i].program, "?[2J");
@@ -571,7 +571,7 @@ static void another_users_segment_is_not_removed_for_a_peer_file(void)
     i = find(&list, LEAT_ITEM_SEGMENT, "seg_theirs");
     check(i >= 0);
     check_int(list.at[i].state, LEAT_DEAD);
-    i = find(&list, LEAT_ITEM_PEER, "7-0.mem.peer");
+    i = find(&list, LEAT_ITEM_PEER, "/7-0.mem.peer");
     check(i >= 0);
     check_ok(remove_item(&list, (size_t)i, 0, &bytes));
     check(exists(below("seg_roots")));
