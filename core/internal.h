@@ -13,7 +13,7 @@
 /* ---- config.c, ini.c, keys.c, settings.c ----------------------------------------------------------------------- */
 
 /* Where a value came from; the later (greater) one wins. */
-typedef enum leati_origin { LEATI_FROM_FILE, LEATI_FROM_CODE, LEATI_FROM_ARGS } leati_origin;
+typedef enum leati_origin { LEATI_FROM_FILE, LEATI_FROM_ENVIRONMENT, LEATI_FROM_CODE, LEATI_FROM_ARGS } leati_origin;
 
 int leati_config_copy(const leat_config *cfg, leat_config **ret_copy);
 /* Loads what leat_config_args() loads for an empty command line. */
