@@ -120,11 +120,10 @@ static int make_config(struct arguments *a, leat_config **ret_config)
     r = leat_config_args(config, &argc, a->passed_on);
     if (r < 0 && !a->has_config) {
         fprintf(stderr, "shmadm: %s; going on without this configuration\n", leat_error());
-        leat_config_free(config);
-        if ((r = leat_config_new(&config)) < 0)
-            return r;
-        for (int i = 1; i + 1 < a->passed_on_n && r >= 0; i += 2)
-            r = leat_config_set(config, "leat", "plugin_dir", a->passed_on[i + 1]);
+        a->passed_on[a->passed_on_n++] = (char *)"--config";
+        a->passed_on[a->passed_on_n++] = (char *)"/dev/null";
+        argc = a->passed_on_n;
+        r = leat_config_args(config, &argc, a->passed_on);
     }
     if (r < 0) {
         leat_config_free(config);
@@ -221,8 +220,8 @@ int main(int argc, char **argv)
     leat_admin *admin;
     int status;
 
-    /* Each option makes at most two of them. */
-    a.passed_on = calloc((size_t)argc * 2 + 2, sizeof(*a.passed_on));
+    /* Each option makes at most two of them; two are our own. */
+    a.passed_on = calloc((size_t)argc * 2 + 4, sizeof(*a.passed_on));
     if (!a.passed_on) {
         fprintf(stderr, "shmadm: no memory\n");
         return EXIT_FAILED;
