@@ -48,8 +48,8 @@ static const struct argp argp = {
 /* ---- tables ---------------------------------------------------------------------------------------------------- */
 
 static const leati_column segment_columns[] = {
-    {"SEGMENT", false}, {"TRANSPORT", false}, {"SESSION", false}, {"STATE", false},  {"PID", true},
-    {"PROGRAM", false}, {"USER", false},      {"SIZE", true},     {"ALLOC", true},   {"USED", true},
+    {"SEGMENT", false}, {"TRANSPORT", false}, {"SESSION", false}, {"STATE", false}, {"PID", true},
+    {"PROGRAM", false}, {"USER", false},      {"SIZE", true},     {"ALLOC", true},  {"USED", true},
     {"HEAP", true},     {"BLOCKS", true},     {"PEERS", true},
 };
 
@@ -60,8 +60,8 @@ static const leati_column channel_columns[] = {
 };
 
 static const leati_column other_columns[] = {
-    {"OTHER", false}, {"KIND", false},    {"TRANSPORT", false}, {"SESSION", false},
-    {"STATE", false}, {"PID", true},      {"PROGRAM", false},   {"USER", false},
+    {"OTHER", false}, {"KIND", false}, {"TRANSPORT", false}, {"SESSION", false},
+    {"STATE", false}, {"PID", true},   {"PROGRAM", false},   {"USER", false},
 };
 
 struct printer {

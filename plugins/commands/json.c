@@ -132,23 +132,52 @@ void leati_json_free(leati_json *j)
 int leati_json_new(const char *schema, leati_json **ret_json)
 {
     (void)ret_json;
-    return leat_fail(ENOTSUP, "--json: %s cannot be written, since leat was built without jansson; configure it "
-                              "--with-jansson", schema);
+    return leat_fail(ENOTSUP,
+                     "--json: %s cannot be written, since leat was built without jansson; configure it "
+                     "--with-jansson",
+                     schema);
 }
 
-void leati_json_object(leati_json *j, const char *key) { (void)j, (void)key; }
-void leati_json_array(leati_json *j, const char *key) { (void)j, (void)key; }
-void leati_json_end(leati_json *j) { (void)j; }
-void leati_json_string(leati_json *j, const char *key, const char *value) { (void)j, (void)key, (void)value; }
-void leati_json_number(leati_json *j, const char *key, int64_t value) { (void)j, (void)key, (void)value; }
-void leati_json_known(leati_json *j, const char *key, int64_t value) { (void)j, (void)key, (void)value; }
-void leati_json_real(leati_json *j, const char *key, double value) { (void)j, (void)key, (void)value; }
-void leati_json_bool(leati_json *j, const char *key, bool value) { (void)j, (void)key, (void)value; }
+void leati_json_object(leati_json *j, const char *key)
+{
+    (void)j, (void)key;
+}
+void leati_json_array(leati_json *j, const char *key)
+{
+    (void)j, (void)key;
+}
+void leati_json_end(leati_json *j)
+{
+    (void)j;
+}
+void leati_json_string(leati_json *j, const char *key, const char *value)
+{
+    (void)j, (void)key, (void)value;
+}
+void leati_json_number(leati_json *j, const char *key, int64_t value)
+{
+    (void)j, (void)key, (void)value;
+}
+void leati_json_known(leati_json *j, const char *key, int64_t value)
+{
+    (void)j, (void)key, (void)value;
+}
+void leati_json_real(leati_json *j, const char *key, double value)
+{
+    (void)j, (void)key, (void)value;
+}
+void leati_json_bool(leati_json *j, const char *key, bool value)
+{
+    (void)j, (void)key, (void)value;
+}
 int leati_json_print(leati_json *j, FILE *out)
 {
     (void)j, (void)out;
     return -ENOTSUP;
 }
-void leati_json_free(leati_json *j) { (void)j; }
+void leati_json_free(leati_json *j)
+{
+    (void)j;
+}
 
 #endif

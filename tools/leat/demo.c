@@ -137,7 +137,7 @@ static _Noreturn void become(struct arguments *a, int in, int out)
 static int start_child(struct demo *d, int which, int in, int null)
 {
     static const char *const commands[CHILDREN] = {
-        [SOURCE] = "demo-source", [WORKER ... SINK - 1] = "demo-worker", [SINK] = "demo-sink"};
+        [SOURCE] = "demo-source", [WORKER... SINK - 1] = "demo-worker", [SINK] = "demo-sink"};
     struct child *child = &d->children[which];
     struct arguments a = {.n = 0};
     char report[12], number[12], size[24], limit[24];

@@ -72,7 +72,7 @@ static int find_libraries(leati_demo_input *in, uint64_t limit)
         }
     }
     globfree(&found);
-    snprintf(in->text, sizeof(in->text), "%zu files of %s", in->count, directory);
+    snprintf(in->text, sizeof(in->text), "%zu files of %.160s", in->count, directory);
     return r;
 }
 
@@ -85,7 +85,7 @@ static int find_file(leati_demo_input *in, const char *path)
     if (!S_ISREG(st.st_mode))
         return leat_fail(EINVAL, "%s: is not a regular file", path);
     in->size = (uint64_t)st.st_size;
-    snprintf(in->text, sizeof(in->text), "%s", path);
+    snprintf(in->text, sizeof(in->text), "%.190s", path);
     return add(in, path);
 }
 

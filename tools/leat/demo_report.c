@@ -38,8 +38,8 @@ void leati_report_end(leati_report *report, uint64_t messages, uint64_t bytes, c
 {
     char line[480];
 
-    say(report, line, snprintf(line, sizeof(line), "end %" PRIu64 " %" PRIu64 " %.64s %.255s\n", messages, bytes, sha256,
-                               text));
+    say(report, line,
+        snprintf(line, sizeof(line), "end %" PRIu64 " %" PRIu64 " %.64s %.255s\n", messages, bytes, sha256, text));
 }
 
 static void take_line(leati_reported *reported, const char *line)

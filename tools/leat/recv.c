@@ -25,10 +25,11 @@ static const struct argp_child children[] = {{&leati_transfer_argp, 0, NULL, 0},
 static const struct argp argp = {
     .parser = parse_option,
     .args_doc = "CHANNEL [FILE]",
-    .doc = "Receives from CHANNEL into FILE, or to standard output, until the senders have left."
-           "\vCHANNEL is a section [channel CHANNEL] of the configuration. Without one, a channel of type pull is made "
-           "that is bound to the address CHANNEL. It ends when `expect` senders (default 1) have come and all have gone; "
-           "`--set \"channel CHANNEL.at_end=wait\"` waits for new ones instead.\n\n" LEATI_CONFIG_HELP,
+    .doc =
+        "Receives from CHANNEL into FILE, or to standard output, until the senders have left."
+        "\vCHANNEL is a section [channel CHANNEL] of the configuration. Without one, a channel of type pull is made "
+        "that is bound to the address CHANNEL. It ends when `expect` senders (default 1) have come and all have gone; "
+        "`--set \"channel CHANNEL.at_end=wait\"` waits for new ones instead.\n\n" LEATI_CONFIG_HELP,
     .children = children,
 };
 

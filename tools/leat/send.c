@@ -148,7 +148,7 @@ static int open_input(const leati_transfer *t, struct input *ret_in)
 int leati_send_run(leati_tool *tool, int argc, char **argv)
 {
     leati_transfer t = {.command = "send", .size = MESSAGE_SIZE};
-    struct input in;
+    struct input in = {.fd = -1};
     int r;
 
     leati_tool_parse(&argp, argc, argv, &t);

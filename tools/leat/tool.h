@@ -31,7 +31,7 @@ typedef struct leati_tool_setting {
 
 typedef struct leati_tool_command {
     const char *name;
-    const char *summary; /* NULL: not listed; started by another command */
+    const char *summary;                                 /* NULL: not listed; started by another command */
     int (*run)(leati_tool *tool, int argc, char **argv); /* returns the exit status */
 } leati_tool_command;
 
@@ -46,13 +46,13 @@ int leati_demo_info_run(leati_tool *tool, int argc, char **argv);
 /* ---- common.c -------------------------------------------------------------------------------------------------- */
 
 /* What every command's --help says about the options that leat_config_args() has taken out. */
-#define LEATI_CONFIG_HELP                                                                                              \
-    "Options that every command takes:\n"                                                                              \
-    "  --config FILE                 read this INI file\n"                                                             \
-    "  --session S                   join session S\n"                                                                 \
-    "  --transport [CHANNEL=]NAME    let this transport carry the channels\n"                                          \
-    "  --channel name=C,KEY=VALUE,.. set keys of channel C, or make it\n"                                              \
-    "  --plugin-dir DIR              look for transports here first\n"                                                 \
+#define LEATI_CONFIG_HELP                                                     \
+    "Options that every command takes:\n"                                     \
+    "  --config FILE                 read this INI file\n"                    \
+    "  --session S                   join session S\n"                        \
+    "  --transport [CHANNEL=]NAME    let this transport carry the channels\n" \
+    "  --channel name=C,KEY=VALUE,.. set keys of channel C, or make it\n"     \
+    "  --plugin-dir DIR              look for transports here first\n"        \
     "  --set SECTION.KEY=VALUE       set any key\n"
 
 /* Replaces the tool's configuration by a complete one: these values of one section, as code sets them, and everything that
