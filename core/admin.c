@@ -207,14 +207,14 @@ static int find_owner(leat_admin *admin, const leat_item *item, const leat_trans
 
 int leat_admin_inspect(leat_admin *admin, const leat_item *item, leat_channel_info_fn *fn, void *user)
 {
-    const leat_transport_ops *ops;
+    const leat_transport_ops *ops = NULL;
     int r = find_owner(admin, item, &ops);
     return r < 0 ? r : ops->inspect(item, fn, user);
 }
 
 int leat_admin_remove(leat_admin *admin, const leat_item *item, unsigned flags, uint64_t *ret_bytes)
 {
-    const leat_transport_ops *ops;
+    const leat_transport_ops *ops = NULL;
     int r = find_owner(admin, item, &ops);
     return r < 0 ? r : ops->remove(item, flags, ret_bytes);
 }
