@@ -149,6 +149,12 @@ static int reap_file(const char *file, void *user)
     return 0; /* the others still */
 }
 
+void leati_session_sweep(leati_session *s)
+{
+    if (!s->forked)
+        (void)leati_dir_files(s->dirfd, reap_file, s);
+}
+
 /* ---- joining and leaving ---------------------------------------------------------------------------------------- */
 
 /* Makes the peer file in the directory `dirfd`: locked and filled before it has a name. */
@@ -226,7 +232,7 @@ int leati_session_open(const leat_attach_info *info, const char *transport, cons
         }
     }
     s->dirfd = dirfd;
-    (void)leati_dir_files(dirfd, reap_file, s);
+    leati_session_sweep(s);
     *ret_session = s;
     return 0;
 

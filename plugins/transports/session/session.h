@@ -61,6 +61,9 @@ int leati_session_note_segment(leati_session *s, const char *name);
  * was gone already; -EBUSY: it lives, or somebody else is at it. */
 int leati_session_reap(leati_session *s, const char *peer);
 
+/* Removes what every dead process of this transport left in this session, as leati_session_open() does. */
+void leati_session_sweep(leati_session *s);
+
 /* Takes the lock of an address and removes a dead binder's socket. -EADDRINUSE, saying who has it; -EINVAL: not a plain
  * name ([A-Za-z0-9._-]+, an optional leading '/' is dropped; at most 64 characters). */
 int leati_address_take(leati_session *s, const char *address, leati_address **ret_address);

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * bias.h - a lock biased to one thread: the one that uses a channel. Entering and leaving cost that thread two plain
+ * stores and two loads; whoever else wants in (the link thread, or the thread that the channel is handed to) pays.
+ * Private to one process; knows nothing of channels.
+ *
+ * Invariant: at any time at most one of these holds: (a) `inside` is 1 and the owner has seen, after storing it, that
+ * nobody wants in and that it still is the owner; (b) another thread holds `mutex`, has stored BIAS_WANTED, and has seen
+ * `inside` 0 after a barrier on every running thread of the process.
+ * Proof: let S be the owner's store of inside, L its load of attention and owner; W the other's store of WANTED, M its
+ * membarrier, R its load of inside. M puts a full fence into the owner between any two of its instructions. If that fence
+ * is after S, R sees 1 and waits; if it is before S, L comes after W and sees it. (Dekker, the fence paid by one side.)
+ */
+#ifndef LEATI_SHM_BIAS_H
+#define LEATI_SHM_BIAS_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+#define BIAS_WANTED 1u /* another thread holds the mutex and waits for `inside` to be 0 */
+#define BIAS_FLUSH 2u  /* work was queued for the owner's next visit; the lock only carries the flag */
+
+typedef struct bias {
+    _Atomic uint32_t inside;
+    _Atomic uint32_t attention;
+    _Atomic uintptr_t owner; /* changed only by who holds the mutex and has seen `inside` 0 */
+    bool fences;             /* no membarrier here: the owner fences itself */
+    pthread_mutex_t mutex;
+} bias;
+
+/* Registers the process for membarrier; says which kinds work. Called once per context. */
+void bias_setup(bool *ret_private, bool *ret_global);
+void bias_init(bias *b, bool private_membarrier);
+void bias_fini(bias *b);
+
+static inline uintptr_t bias_self(void)
+{
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_thread_pointer)
+    return (uintptr_t)__builtin_thread_pointer();
+#define BIAS_HAS_SELF
+#endif
+#endif
+#ifndef BIAS_HAS_SELF
+    return (uintptr_t)pthread_self();
+#endif
+}
+
+void bias_enter_slow(bias *b);
+
+static inline void bias_enter(bias *b)
+{
+#ifdef __SANITIZE_THREAD__
+    bias_enter_slow(b);
+#else
+    atomic_store_explicit(&b->inside, 1, memory_order_relaxed); /* pairs with the acquire in bias_lock() */
+    if (unlikely(b->fences))
+        atomic_thread_fence(memory_order_seq_cst);
+    else
+        atomic_signal_fence(memory_order_seq_cst); /* the other side's membarrier makes it a fence */
+    /* The acquire pairs with the release in bias_unlock(): attention clear means that owner is current. */
+    if (unlikely(atomic_load_explicit(&b->attention, memory_order_acquire) != 0 ||
+                 atomic_load_explicit(&b->owner, memory_order_relaxed) != bias_self()))
+        bias_enter_slow(b);
+#endif
+}
+
+static inline void bias_leave(bias *b)
+{
+#ifdef __SANITIZE_THREAD__
+    pthread_mutex_unlock(&b->mutex);
+#else
+    atomic_store_explicit(&b->inside, 0, memory_order_release); /* pairs with the acquire in bias_lock() */
+#endif
+}
+
+/* Whether the calling thread is the one that the lock is biased to: then it may enter cheaply. */
+static inline bool bias_is_owner(const bias *b)
+{
+    return atomic_load_explicit(&b->owner, memory_order_relaxed) == bias_self();
+}
+
+/* For any other thread: waits until the owner is outside, and keeps it there. Not recursive. */
+void bias_lock(bias *b);
+void bias_unlock(bias *b);
+
+/* Asks the owner to look at its queue at its next visit; true if it was not asked already. */
+static inline bool bias_ask(bias *b)
+{
+    return !(atomic_fetch_or_explicit(&b->attention, BIAS_FLUSH, memory_order_release) & BIAS_FLUSH);
+}
+/* Whoever is inside takes the flag down before looking at the queue. */
+static inline bool bias_asked(bias *b)
+{
+    return unlikely(atomic_load_explicit(&b->attention, memory_order_relaxed) & BIAS_FLUSH) &&
+           (atomic_fetch_and_explicit(&b->attention, ~BIAS_FLUSH, memory_order_acquire) & BIAS_FLUSH);
+}
+
+#endif

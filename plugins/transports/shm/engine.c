@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * engine.c - one context's part in a session: its segment, its heap, its link thread; joining and leaving. What kind of
+ * memory the segment is, only the segment_kind knows.
+ *
+ * Leaving. Peers may still read what we sent. The sockets are closed last: their end is what peers wait for before they
+ * remove our names, and at that moment our lock must be free already. So: channels closed (BYE said), link thread ended,
+ * peer file's lock dropped (kept as a file if anything of ours is unread), sockets closed.
+ */
+#include "engine.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+const leat_key engine_keys[] = {
+    {.name = "heap_size", .type = LEAT_KEY_SIZE, .def = "1G", .unit = "bytes", .min = 1 << 20, .max = INT64_C(1) << 44,
+     .help = "How much memory one program's messages, lanes and queues may take; it is taken as it is needed."},
+    {0},
+};
+
+/* ---- the segment's own entries -------------------------------------------------------------------------------------- */
+
+int engine_alloc_range(engine *e, uint64_t size, block **ret_range)
+{
+    int r = heap_alloc(&e->heap, size, LAYOUT_LINE, ret_range);
+    if (r == -EAGAIN)
+        return leat_fail(ENOSPC, "%s: no %llu bytes for another lane in the segment; [transport %s] heap_size is %llu",
+                         e->kind->transport, (unsigned long long)size, e->kind->transport,
+                         (unsigned long long)e->seg.size);
+    if (r == 0)
+        heap_own(&e->heap, *ret_range);
+    return r;
+}
+
+/* Entries are chained newest first, never unchained, and used again: a reader that is late reads another entry of the same
+ * type, never something else. */
+layout_channel *engine_channel_entry(engine *e)
+{
+    block *range;
+    for (uint64_t at = e->header->channels; at; at = ((layout_channel *)engine_at(e, at))->next) {
+        layout_channel *entry = engine_at(e, at);
+        if (entry->state == ENTRY_FREE) {
+            memset(entry->name, 0, offsetof(layout_channel, asleep) - offsetof(layout_channel, name));
+            return entry;
+        }
+    }
+    if (engine_alloc_range(e, sizeof(layout_channel), &range) < 0)
+        return NULL;
+    layout_channel *entry = engine_at(e, range->offset);
+    memset(entry, 0, sizeof *entry);
+    entry->next = e->header->channels;
+    __atomic_store_n(&e->header->channels, range->offset, __ATOMIC_RELEASE);
+    return entry;
+}
+
+layout_lane *engine_lane_entry(engine *e)
+{
+    block *range;
+    for (uint64_t at = e->header->lanes; at; at = ((layout_lane *)engine_at(e, at))->next) {
+        layout_lane *entry = engine_at(e, at);
+        if (entry->state == ENTRY_FREE) {
+            entry->state = ENTRY_CLOSED;
+            return entry;
+        }
+    }
+    if (engine_alloc_range(e, sizeof(layout_lane), &range) < 0)
+        return NULL;
+    layout_lane *entry = engine_at(e, range->offset);
+    memset(entry, 0, sizeof *entry);
+    entry->state = ENTRY_CLOSED;
+    entry->next = e->header->lanes;
+    __atomic_store_n(&e->header->lanes, range->offset, __ATOMIC_RELEASE);
+    return entry;
+}
+
+/* ---- joining -------------------------------------------------------------------------------------------------------- */
+
+static void fill_header(engine *e, const leat_attach_info *info)
+{
+    layout_header *h = e->header;
+    struct timespec now;
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    h->layout = layout_hash();
+    h->heap_size = e->seg.size;
+    h->started_ns = now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+    h->pid = getpid();
+    h->uid = geteuid();
+    snprintf(h->boot_id, sizeof h->boot_id, "%s", leati_boot_id());
+    snprintf(h->shmid, sizeof h->shmid, "%s", leati_session_shmid(e->session));
+    snprintf(h->transport, sizeof h->transport, "%s", e->kind->transport);
+    snprintf(h->program, sizeof h->program, "%s", info->program);
+    snprintf(h->session, sizeof h->session, "%s", leati_session_name(e->session));
+    snprintf(h->peer_file, sizeof h->peer_file, "%s", leati_session_peer(e->session));
+    /* Pairs with the acquire in check_partner() and inspect: whoever sees the magic sees the header. */
+    __atomic_store_n(&h->magic, LAYOUT_MAGIC, __ATOMIC_RELEASE);
+}
+
+int engine_attach(const segment_kind *kind, const leat_attach_info *info, void **ret_state)
+{
+    engine *e = calloc(1, sizeof *e);
+    if (!e)
+        return leat_fail(ENOMEM, "%s: no memory to join session %s", kind->transport, info->session);
+    e->kind = kind;
+    e->sweep_ns[0] = e->sweep_ns[1] = INT64_MAX;
+    snprintf(e->program, sizeof e->program, "%s", info->program);
+    bias_setup(&e->private_membarrier, &e->global_membarrier);
+    pthread_mutex_init(&e->mutex, NULL);
+    pthread_cond_init(&e->changed, NULL);
+    int r = leati_session_open(info, kind->transport, &kind->remains, &e->session);
+    if (r < 0)
+        goto free_engine;
+    e->seg.fd = -1;
+    e->seg.size = ((uint64_t)leat_setting_int(info->settings, "heap_size") + LAYOUT_PAGE - 1) & ~(uint64_t)(LAYOUT_PAGE - 1);
+    r = kind->create(&e->seg, e->session, info->settings);
+    if (r < 0)
+        goto close_session;
+    e->header = (layout_header *)(void *)e->seg.base;
+    r = heap_init(&e->heap, &e->seg, kind, e->header);
+    if (r < 0) {
+        r = leat_fail(ENOMEM, "%s: no memory for the heap's books", kind->transport);
+        goto destroy_segment;
+    }
+    fill_header(e, info);
+    r = thread_start(e);
+    if (r < 0)
+        goto fini_heap;
+    *ret_state = e;
+    return 0;
+fini_heap:
+    heap_fini(&e->heap);
+destroy_segment:
+    kind->destroy(&e->seg, e->session, false);
+close_session:
+    leati_session_close(e->session, false);
+free_engine:
+    pthread_cond_destroy(&e->changed);
+    pthread_mutex_destroy(&e->mutex);
+    free(e);
+    return r;
+}
+
+/* ---- leaving -------------------------------------------------------------------------------------------------------- */
+
+static void destroy(engine *e)
+{
+    bool keep = false;
+    for (peer_link *l = e->links; l; l = l->next)
+        if (l->state == LINK_UP && l->tx && !l->ended && !tx_finished(l->tx))
+            keep = true;
+    heap_fini(&e->heap);
+    e->kind->destroy(&e->seg, e->session, keep);
+    leati_session_close(e->session, keep);
+    while (e->links) {
+        peer_link *l = e->links;
+        e->links = l->next;
+        if (l->fd >= 0)
+            close(l->fd);
+        if (l->bell >= 0)
+            close(l->bell);
+        if (l->tx) {
+            free(l->tx->blocks);
+            free(l->tx->free_refs);
+            free(l->tx);
+        }
+        if (l->rx) {
+            free(l->rx->handles);
+            free(l->rx);
+        }
+        if (l->peer_base)
+            e->kind->unmap(l->peer_base, l->peer_size);
+        free(l);
+    }
+    while (e->ports) {
+        port *p = e->ports;
+        e->ports = p->next;
+        bias_fini(&p->lock);
+        free(p);
+    }
+    close(e->wake_fd);
+    close(e->epoll_fd);
+    if (e->names_fd >= 0)
+        close(e->names_fd);
+    pthread_cond_destroy(&e->changed);
+    pthread_mutex_destroy(&e->mutex);
+    free(e);
+}
+
+void engine_unlock_and_collect(engine *e)
+{
+    bool done = e->detached;
+    int64_t handles = atomic_load_explicit(&e->handles, memory_order_relaxed);
+    for (const port *p = e->ports; p && done; p = p->next)
+        handles += p->handles;
+    for (const peer_link *l = e->links; l && done; l = l->next)
+        if (l->rx && l->rx->held)
+            done = false;
+    done = done && handles == 0;
+    pthread_mutex_unlock(&e->mutex);
+    if (done)
+        destroy(e);
+}
+
+void engine_detach(void *state)
+{
+    engine *e = state;
+    thread_stop(e);
+    pthread_mutex_lock(&e->mutex);
+    e->detached = true;
+    engine_unlock_and_collect(e);
+}
+
+void engine_forked(void *state)
+{
+    engine *e = state;
+    leati_session_forked(e->session);
+    e->kind->forked(&e->seg);
+    /* Links, bells and listeners: a peer must see our end even if this child lives on. The lists may be half changed by a
+     * thread that does not exist here, but each store to them left them whole. */
+    for (const peer_link *l = e->links; l; l = l->next) {
+        if (l->fd >= 0)
+            close(l->fd);
+        if (l->bell >= 0)
+            close(l->bell);
+    }
+    for (const listener *l = e->listeners; l; l = l->next)
+        close(l->fd);
+    close(e->epoll_fd);
+    close(e->wake_fd);
+    if (e->names_fd >= 0)
+        close(e->names_fd);
+    for (const port *p = e->ports; p; p = p->next)
+        if (p->epoll_fd >= 0)
+            close(p->epoll_fd);
+}
