@@ -147,7 +147,7 @@ static int add_entry(leati_section *section, const char *key, leati_entry **ret_
 int leati_store_add(leat_config *cfg, const char *section, const char *key, const char *value, leati_origin origin,
                     const char *source, int line)
 {
-    leati_entry *entry;
+    leati_entry *entry = NULL;
     int r = leati_store_add_section(cfg, section, source, line);
     if (r == 0)
         r = add_entry(find_section(cfg, section), key, &entry);
