@@ -6,6 +6,7 @@
 
 . "$(dirname "${BASH_SOURCE[0]}")/../support/tap.sh"
 
+TEST_LIMIT=300
 prefix=${LEAT_TEST_PREFIX-}
 libdir=${LEAT_TEST_LIBDIR-}
 unset LEAT_PLUGIN_PATH # the installed plugins are to be found without help
@@ -104,6 +105,32 @@ the_examples_pass_messages_over_zeromq() {
     pass_messages zmq
 }
 
+# A directory of its own with a transport in it that was compiled from the installed headers alone.
+build_transport() {
+    mkdir -p plugins
+    # shellcheck disable=SC2046 # the flags are words
+    gcc -O2 -g -Wall -Wextra -fPIC -shared -pthread -D_GNU_SOURCE -Wl,-z,defs -Wl,-z,now \
+        -o plugins/inproc.so "$LEAT_TEST_SOURCE_DIR/tests/mocks/inproc.c" $(pkg-config --cflags --libs leat)
+}
+
+a_transport_built_outside_the_tree_is_found_by_shmadm() {
+    need_installed
+    build_transport
+    exits 0 shmadm --plugin-dir "$DIR/plugins" plugins
+    contains stdout "$DIR/plugins/inproc.so"
+    ! grep -q refused stdout || fail "$(cat stdout)"
+}
+
+a_transport_built_outside_the_tree_passes_the_conformance_suite() {
+    need_installed
+    build_transport
+    local suite=$LEAT_TEST_BUILD_DIR/tests/conformance/suite
+    [[ -x $suite ]] || fail "$suite is not built"
+    "$suite" --transport inproc --plugin-dir "$DIR/plugins" --claims pair,push-pull,threads,queue,addresses,end |
+        tee results
+    [[ $(grep -v '# SKIP' results | grep -c '^ok ') -gt 50 ]] || fail "hardly a test was run"
+}
+
 destdir_takes_everything_and_uninstall_removes_it() {
     need_installed
     local make=(make -C "$LEAT_TEST_BUILD_DIR" --no-print-directory -s "DESTDIR=$DIR/stage")
@@ -124,4 +151,6 @@ run_tests \
     the_examples_build_with_pkg_config \
     the_examples_pass_messages_over_shared_memory \
     the_examples_pass_messages_over_zeromq \
+    a_transport_built_outside_the_tree_is_found_by_shmadm \
+    a_transport_built_outside_the_tree_passes_the_conformance_suite \
     destdir_takes_everything_and_uninstall_removes_it
