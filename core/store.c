@@ -127,21 +127,21 @@ int leati_store_add_section(leat_config *cfg, const char *section, const char *s
     return 0;
 }
 
-static int add_entry(leati_section *section, const char *key, leati_entry **ret_entry)
+/* The section's entry of a key, made if need be; NULL: no memory. */
+static leati_entry *need_entry(leati_section *section, const char *key)
 {
     leati_entry *entry = find_entry(section, key);
+    if (entry)
+        return entry;
+    char *name = strdup(key);
+    entry = name ? grow(&section->entries, section->n_entries, sizeof(*entry)) : NULL;
     if (!entry) {
-        char *name = strdup(key);
-        entry = name ? grow(&section->entries, section->n_entries, sizeof(*entry)) : NULL;
-        if (!entry) {
-            free(name);
-            return no_memory();
-        }
-        entry->key = name;
-        section->n_entries++;
+        free(name);
+        return NULL;
     }
-    *ret_entry = entry;
-    return 0;
+    entry->key = name;
+    section->n_entries++;
+    return entry;
 }
 
 int leati_store_add(leat_config *cfg, const char *section, const char *key, const char *value, leati_origin origin,
