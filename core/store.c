@@ -147,12 +147,12 @@ static leati_entry *need_entry(leati_section *section, const char *key)
 int leati_store_add(leat_config *cfg, const char *section, const char *key, const char *value, leati_origin origin,
                     const char *source, int line)
 {
-    leati_entry *entry = NULL;
     int r = leati_store_add_section(cfg, section, source, line);
-    if (r == 0)
-        r = add_entry(find_section(cfg, section), key, &entry);
     if (r < 0)
         return r;
+    leati_entry *entry = need_entry(find_section(cfg, section), key);
+    if (!entry)
+        return no_memory();
     bool failed = false;
     leati_value made = {copy_or_null(value, &failed), origin, copy_or_null(source, &failed), line};
     if (failed || !grow(&entry->values, entry->n_values, sizeof(made))) {
