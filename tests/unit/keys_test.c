@@ -145,6 +145,7 @@ static void a_guess_is_near_or_not_made(void)
     check_string(guess("quueue", words), "queue");
     check_string(guess("eques", words), "");
     check_string(guess("tpye", words), "type");
+    check_string(guess("rqe", (const char *const[]){"pub", "req", NULL}), "req");
     check_string(guess("metod", words), "method");
     check_string(guess("queue_byte", words), "queue_bytes");
     check_string(guess("zebra", words), "");

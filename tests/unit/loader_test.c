@@ -80,6 +80,10 @@ static void a_file_that_is_no_plugin_says_what_is_wrong(void)
         copy_file(module("chameleon"), temporary("p/cut.so"), size);
         refused("cut", NULL, ELIBBAD, "cut.so: is truncated: it has ");
     }
+    struct stat status;
+    check(stat(module("chameleon"), &status) == 0);
+    copy_file(module("chameleon"), temporary("p/cut.so"), (size_t)status.st_size - 1);
+    refused("cut", NULL, ELIBBAD, "cut.so: is truncated: it has ");
     check(mkdir(temporary("p/folder.so"), 0755) == 0);
     refused("folder", NULL, ELIBBAD, "folder.so: is not a regular file");
     copy_file(module("stranger"), temporary("p/stranger.so"), SIZE_MAX);
@@ -143,6 +147,7 @@ static void a_command_is_no_transport(void)
     begin();
     put_plugin("p", "look", "kind 2\n");
     refused("look", NULL, EINVAL, "look.so: is a command, and no transport");
+    refused("lok", NULL, ENOENT, "there is no transport \"lok\" (looked for");
     end();
 }
 
