@@ -67,6 +67,7 @@ remains() { # SESSION
         find "$path" | sed 's/^/# left behind: /'
         rm -rf -- "$path"
     done
+    rmdir "/dev/shm/leat-$(id -u)" 2>/dev/null || true # if it is empty now
 }
 
 run_one() { # NUMBER TEST
@@ -78,7 +79,7 @@ run_one() { # NUMBER TEST
     wait "$pid" || status=$?
     left=""
     if kill -0 -- "-$pid" 2>/dev/null; then
-        [[ $status -ne 0 ]] || left=$(ps -o pid=,args= -g "$pid" | sed 's/^/# left running: /')
+        [[ $status -ne 0 ]] || left=$(pgrep -a -g "$pid" | sed 's/^/# left running: /')
         kill -KILL -- "-$pid" 2>/dev/null
     fi
     left+=$(remains "$LEAT_SESSION")
