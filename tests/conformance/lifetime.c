@@ -127,7 +127,7 @@ static void closing_what_is_in_a_poller(void)
     conf_ends_open(&e, conf_config(), "", "");
     check_ok(leat_poller_new(e.ctx, &poller));
     check_ok(leat_poller_add(poller, e.rx, LEAT_IN, NULL));
-    check_ok(leat_poller_add(poller, e.tx, LEAT_IN, NULL));
+    check_ok(leat_poller_add(poller, e.tx, LEAT_OUT, NULL));
     leat_channel_close(e.rx);
     check_error(leat_poller_wait(poller, &event, 1, 10), EAGAIN);
     leat_channel_close(e.tx);

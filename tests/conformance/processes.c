@@ -139,11 +139,10 @@ static void the_connecter_restarts(void)
 /* In the child of fork(), with everything that the parent has open. */
 static int child_of_fork(conf_ends *e, leat_msg *held, leat_poller *poller)
 {
-    leat_msg msg = LEAT_MSG_INIT, copy = LEAT_MSG_INIT;
+    leat_msg msg = LEAT_MSG_INIT;
     leat_event event;
     leat_stats stats;
     leat_channel *ch;
-    leat_ctx *ctx;
     if (leat_send(e->tx, held, 0) != -ECHILD)
         return 2;
     if (leat_recv(e->rx, &msg, 0) != -ECHILD)
@@ -164,10 +163,7 @@ static int child_of_fork(conf_ends *e, leat_msg *held, leat_poller *poller)
         return 10;
     if (leat_channel_arm(e->rx, LEAT_IN) != -ECHILD)
         return 11;
-    if (leat_ctx_new(NULL, &ctx) != -ECHILD)
-        return 12;
     /* Letting go is allowed, and lets go of nothing of the parent's. */
-    (void)copy;
     leat_msg_close(held);
     leat_poller_free(poller);
     leat_channel_close(e->tx);

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * storm_book.c - the kill storm's book (storm.h): one bit per message, and the sum at the end. Knows nothing of leat.
+ */
+#include <sys/mman.h>
+
+#include "leat_test.h"
+#include "storm.h"
+
+static void *shared(size_t size)
+{
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    check(memory != MAP_FAILED);
+    return memory;
+}
+
+#define BITS_BYTES ((uint64_t)STORM_LIVES * STORM_SHORT / 8 + STORM_LONG / 8)
+
+storm_book *storm_book_new(void)
+{
+    storm_book *book = shared(sizeof(*book));
+    book->bits = shared(BITS_BYTES); /* pages come as they are needed */
+    return book;
+}
+
+storm_life *storm_sender_born(storm_book *book, int slot, bool watched)
+{
+    check(book->sender_lives < STORM_LIVES);
+    storm_life *life = &book->senders[book->sender_lives++];
+    life->slot = slot;
+    life->capacity = watched ? STORM_LONG : STORM_SHORT;
+    life->bits_at = book->bits_used;
+    book->bits_used += life->capacity / 8;
+    check(book->bits_used <= BITS_BYTES);
+    return life;
+}
+
+storm_life *storm_receiver_born(storm_book *book, int slot)
+{
+    check(book->receiver_lives < STORM_LIVES);
+    storm_life *life = &book->receivers[book->receiver_lives++];
+    life->slot = slot;
+    return life;
+}
+
+void storm_received(storm_book *book, uint32_t life, uint32_t number)
+{
+    /* The controller raises sender_lives before a sender starts, so that no message can be older than this. */
+    if (life >= book->sender_lives || number >= book->senders[life].capacity) {
+        atomic_fetch_add(&book->corrupt, 1);
+        fail_test("a message says that it is number %u of sender life %u, which cannot be", number, life);
+    }
+    unsigned char bit = (unsigned char)(1u << number % 8);
+    if (atomic_fetch_or(&book->bits[book->senders[life].bits_at + number / 8], bit) & bit) {
+        atomic_fetch_add(&book->duplicates, 1);
+        fail_test("message %u of sender life %u came twice", number, life);
+    }
+}
+
+static bool has(const storm_book *book, const storm_life *sender, uint32_t number)
+{
+    return atomic_load(&book->bits[sender->bits_at + number / 8]) >> number % 8 & 1;
+}
+
+uint64_t storm_missing(const storm_book *book, const storm_life *sender)
+{
+    uint64_t missing = 0;
+    for (uint32_t n = 0, sent = atomic_load(&sender->sent); n < sent; n++)
+        missing += !has(book, sender, n);
+    return missing;
+}
+
+/* Whether a receiver was killed within quiet_ns of that moment. */
+static bool receiver_died_near(const storm_book *book, int64_t moment_ns, int64_t quiet_ns)
+{
+    for (unsigned i = 0; i < book->receiver_lives; i++) {
+        int64_t died_ns = book->receivers[i].died_ns;
+        if (died_ns && died_ns > moment_ns - quiet_ns && died_ns < moment_ns + quiet_ns)
+            return true;
+    }
+    return false;
+}
+
+void storm_verify(const storm_book *book, int64_t quiet_ns, storm_result *ret_result)
+{
+    storm_result r = {0};
+    for (unsigned i = 0; i < book->receiver_lives; i++) {
+        const storm_life *life = &book->receivers[i];
+        r.received += atomic_load(&life->received);
+        r.receivers_killed += life->died_ns != 0;
+        r.allowed += life->died_ns && life->was_taking;
+    }
+    for (unsigned i = 0; i < book->sender_lives; i++) {
+        const storm_life *life = &book->senders[i];
+        uint64_t missing = storm_missing(book, life);
+        r.sent += atomic_load(&life->sent);
+        r.redelivered += atomic_load(&life->redelivered);
+        r.senders_killed += life->died_ns != 0;
+        if (life->died_ns && receiver_died_near(book, life->died_ns, quiet_ns))
+            r.between += missing;
+        else
+            r.lost += missing;
+        for (uint32_t n = atomic_load(&life->trying), end = n + 1024; n < end && n < life->capacity; n++)
+            r.from_nowhere += has(book, life, n);
+    }
+    *ret_result = r;
+}
