@@ -133,10 +133,10 @@ static int meet(void *port_, const char *address)
     pthread_mutex_lock(&lock);
     strcpy(p->address, address);
     LIST_FOREACH(peer, &ports, entry)
-        if (are_linked(p, peer)) {
-            leat_hook_joined(p->info.hook);
-            leat_hook_joined(peer->info.hook);
-        }
+    if (are_linked(p, peer)) {
+        leat_hook_joined(p->info.hook);
+        leat_hook_joined(peer->info.hook);
+    }
     LIST_INSERT_HEAD(&ports, p, entry);
     pthread_mutex_unlock(&lock);
     return 0;
@@ -151,8 +151,8 @@ static void close_port(void *port_, int linger_ms)
     if (p->address[0])
         LIST_REMOVE(p, entry);
     LIST_FOREACH(peer, &ports, entry)
-        if (are_linked(p, peer))
-            leat_hook_left(peer->info.hook, false);
+    if (are_linked(p, peer))
+        leat_hook_left(peer->info.hook, false);
     pthread_mutex_unlock(&lock);
     while ((m = STAILQ_FIRST(&p->unread)) != NULL) {
         STAILQ_REMOVE_HEAD(&p->unread, entry);
@@ -171,8 +171,8 @@ static port *find_room(const port *p)
 {
     port *peer, *best = NULL;
     LIST_FOREACH(peer, &ports, entry)
-        if (are_linked(p, peer) && peer->depth < peer->queue && (!best || peer->depth < best->depth))
-            best = peer;
+    if (are_linked(p, peer) && peer->depth < peer->queue && (!best || peer->depth < best->depth))
+        best = peer;
     return best;
 }
 
@@ -226,8 +226,8 @@ static int recv_parts(void *port_, leat_msg_body *const *parts, size_t capacity)
         STAILQ_REMOVE_HEAD(&p->unread, entry);
         free(m);
         LIST_FOREACH(peer, &ports, entry)
-            if (are_linked(p, peer))
-                ring(peer); /* there is room now */
+        if (are_linked(p, peer))
+            ring(peer); /* there is room now */
     }
     pthread_mutex_unlock(&lock);
     return r;
