@@ -259,10 +259,18 @@ static int not_found(const view *v, leat_plugin_kind kind, const char *name)
     }
     if (guess.best)
         fprintf(sentence, "; did you mean %s?", guess.best);
-    fprintf(sentence, " (looked for %s.so in", name);
+    const char *separator = "";
+    fprintf(sentence, " (looked for %s.so in ", name);
     for (const directory *d = v->directories; d < v->directories + v->n_directories; d++)
-        fprintf(sentence, "%s %s%s%s", d == v->directories ? "" : ",", d->path, d->why ? ", not searched: " : "",
-                d->why ? d->why : "");
+        if (!d->why) {
+            fprintf(sentence, "%s%s", separator, d->path);
+            separator = ", ";
+        }
+    if (!*separator)
+        fputs("no directory", sentence);
+    for (const directory *d = v->directories; d < v->directories + v->n_directories; d++)
+        if (d->why)
+            fprintf(sentence, "; not in %s: %s", d->path, d->why);
     fputs(")", sentence);
     int r = fclose(sentence) == 0 ? leat_fail(ENOENT, "%s", text) : no_memory();
     free(text);
