@@ -59,7 +59,7 @@ a_truncated_plugin() {
     make_plugin half ''
     truncate -s 5000 plugins/half.so
     refuses 'half.so' leat recv data out --plugin-dir plugins --transport half
-    contains stderr "too short"
+    contains stderr "truncated"
     exits 0 shmadm --plugin-dir plugins plugins
     grep '^refused .*half.so: ' stdout || fail "$(cat stdout)"
 }
@@ -72,7 +72,7 @@ a_file_that_is_no_plugin() {
 
 patterns_that_do_not_fit() { # TRANSPORT
     local status=0 receiver
-    leat recv data out --transport "$1" --set 'channel data.type=pair' 2>words &
+    leat recv data out --channel "name=data,type=pair,method=bind,address=data,transport=$1" 2>words &
     receiver=$!
     refuses "pair" leat send data /etc/passwd --transport "$1"
     contains stderr "push"
@@ -82,7 +82,7 @@ patterns_that_do_not_fit() { # TRANSPORT
 }
 
 a_pattern_that_does_not_receive() { # TRANSPORT
-    refuses "push" leat recv data out --transport "$1" --set 'channel data.type=push'
+    refuses "push" leat recv data out --channel "name=data,type=push,method=bind,address=data,transport=$1"
 }
 
 an_address_already_bound() { # TRANSPORT

@@ -38,11 +38,10 @@ shmadm_sees_all_four_at_work() { # TRANSPORT
 
 an_interrupt_ends_all_of_it() { # TRANSPORT
     local status=0 pid
-    mkfifo words
     env --default-signal=INT leat demo --config "$ini" --transport "$1" --session "$LEAT_SESSION" --size 1K --limit 1G \
         >/dev/null 2>words &
     pid=$!
-    grep -m 1 -q source <words
+    eventually grep -q 'sink [1-9]' words
     kill -INT "$pid"
     wait "$pid" || status=$?
     [[ $status -eq 1 ]] || fail "exit status $status"

@@ -142,7 +142,7 @@ json_is_for_programs() {
     [[ $(figure stdout schema) == leat.clean/1 && $(figure stdout removed) -ge 2 ]] || fail "$(cat stdout)"
     exits 0 shmadm --json plugins
     [[ $(figure stdout schema) == leat.plugins/1 ]] || fail "$(cat stdout)"
-    printf '[channel a]\ntype = push\nqueue = ten\n' >bad.ini
+    printf '[channel a]\ntype = push\nqueue = ten\nmethod = bind\naddress = a\n' >bad.ini
     exits 1 shmadm --json check bad.ini
     [[ $(figure stdout schema) == leat.check/1 && $(figure stdout line) == 3 ]] || fail "$(cat stdout)"
 }

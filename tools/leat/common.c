@@ -54,13 +54,14 @@ void leati_tool_parse(const struct argp *argp, int argc, char **argv, void *inpu
 
 int leati_tool_fail(const char *command, const char *format, ...)
 {
+    char sentence[2048];
     va_list args;
 
-    fprintf(stderr, "leat %s: ", command);
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    vsnprintf(sentence, sizeof(sentence), format, args);
     va_end(args);
-    fputc('\n', stderr);
+    /* In one piece: several programs may share a terminal. */
+    dprintf(STDERR_FILENO, "leat %s: %s\n", command, sentence);
     return LEATI_EXIT_FAILED;
 }
 

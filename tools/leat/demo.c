@@ -112,7 +112,7 @@ static bool taken(const leati_tool *tool, const char *option)
 /* What each program is started with: our own file and session, unless the user said otherwise, and what he said. */
 static void put_common(const struct demo *d, struct arguments *a, const char *command)
 {
-    put(a, "leat");
+    put(a, command); /* its name for shmadm: the program is `leat` each time */
     put(a, command);
     if (!taken(d->tool, "--config")) {
         put(a, "--config");
@@ -379,6 +379,8 @@ int leati_demo_run(leati_tool *tool, int argc, char **argv)
     if (d.info < 0)
         return leati_tool_fail("demo", "no memory file: %s", strerror(errno));
 
+    /* A reader of our words that left early must not take the programs' parent with it. */
+    signal(SIGPIPE, SIG_IGN);
     leati_interrupt_by_signal(NULL);
     d.start_ns = leati_clock_ns();
     d.ask_ns = d.start_ns + 200000000;

@@ -9,7 +9,7 @@
 
 #include "demo.h"
 
-#define INTERVAL_NS 100000000
+#define INTERVAL_NS 20000000
 
 static void say(const leati_report *report, const char *line, int length)
 {
