@@ -150,7 +150,8 @@ static int add_configured(view *v, const leat_config *cfg)
             const char *item, *cursor = entry->values[i].text;
             size_t length;
             while (r == 0 && (int)entry->values[i].origin == origin && leati_list_next(&cursor, &item, &length))
-                r = add_directory(v, item, length, true);
+                if (length > 0) /* a file that is only checked may have such a mistake */
+                    r = add_directory(v, item, length, true);
         }
     return r;
 }

@@ -131,6 +131,16 @@ static void the_files_own_plugin_directory_counts(void)
     end();
 }
 
+static void an_empty_plugin_directory_is_not_the_current_one(void)
+{
+    begin();
+    put_plugin("q", "z", "");
+    check(chdir(temporary("q")) == 0);
+    check_int(mistakes("[leat]\nplugin_dir = ,\n[transport z]\n"), 2);
+    check_contains(text, "2: [leat] plugin_dir: \",\" has an empty entry\n3: [transport z]: there is no transport \"z\"");
+    end();
+}
+
 static int stop(const char *path, int line, const char *sentence, void *user)
 {
     (void)path, (void)line, (void)sentence;
@@ -244,6 +254,7 @@ static const leat_test tests[] = {
     {"all mistakes are told in the order of lines", all_mistakes_are_told_in_the_order_of_lines, 0},
     {"a channel's transports must be there and carry it", a_channels_transports_must_be_there_and_carry_it, 0},
     {"the file's own plugin directory counts", the_files_own_plugin_directory_counts, 0},
+    {"an empty plugin directory is not the current one", an_empty_plugin_directory_is_not_the_current_one, 0},
     {"a file that is not there is no mistake but an error", a_file_that_is_not_there_is_no_mistake_but_an_error, 0},
     {"items come by kind and shared ones once", items_come_by_kind_and_shared_ones_once, 0},
     {"a listing ends when its reader wants", a_listing_ends_when_its_reader_wants, 0},
