@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * admin.c - asks every transport what it keeps on this machine, and has it removed. Puts the answers in one order and says
- * nothing twice; knows neither files nor memory.
+ * admin.c - asks every transport what it keeps on this machine, and has it removed. Puts the answers in one order and
+ * says nothing twice; knows neither files nor memory.
  */
 #include "admin.h"
 

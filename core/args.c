@@ -48,7 +48,8 @@ static int apply_plugin_dir(leat_config *cfg, const char *value)
 {
     /* Absolute from here on: the program may change its directory before it opens a channel. */
     char *absolute = realpath(value, NULL);
-    int r = leati_config_put(cfg, "leat", "plugin_dir", absolute ? absolute : value, LEATI_FROM_ARGS, "--plugin-dir", true);
+    int r =
+        leati_config_put(cfg, "leat", "plugin_dir", absolute ? absolute : value, LEATI_FROM_ARGS, "--plugin-dir", true);
     free(absolute);
     return r;
 }
@@ -111,8 +112,8 @@ static int apply_channel(leat_config *cfg, const char *text)
 
 /* ---- --transport ------------------------------------------------------------------------------------------------ */
 
-/* Whether the channel's transport matters: for plain names it does, a URI names its own. Without an address the channel is
- * not finished yet, and whoever finishes it may give it one. */
+/* Whether the channel's transport matters: for plain names it does, a URI names its own. Without an address the
+ * channel is not finished yet, and whoever finishes it may give it one. */
 static bool has_plain_address(const leat_config *cfg, const char *section)
 {
     const leati_entry *entry = leati_store_entry(cfg, section, "address");
@@ -191,8 +192,10 @@ static int apply_transport_to_one(leat_config *cfg, const char *text)
     if (!leati_config_has_section(cfg, section))
         r = unknown_channel(cfg, text, section);
     else if (!has_plain_address(cfg, section))
-        r = leat_fail(EINVAL, "--transport %s: changes nothing: all addresses of [%s] are URIs, which name their own "
-                      "transport", text, section);
+        r = leat_fail(EINVAL,
+                      "--transport %s: changes nothing: all addresses of [%s] are URIs, which name their own "
+                      "transport",
+                      text, section);
     if (r == 0)
         r = leati_config_put(cfg, section, "transport", value, LEATI_FROM_ARGS, "--transport", false);
     free(section);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * config.c - the configuration as applications see it: load, set, get. Checks what can be checked without loading a plugin
- * as soon as it is read. The data lie in store.c, the file format in ini.c, the command line in args.c.
+ * config.c - the configuration as applications see it: load, set, get. Checks what can be checked without loading a
+ * plugin as soon as it is read. The data lie in store.c, the file format in ini.c, the command line in args.c.
  */
 #include "store.h"
 

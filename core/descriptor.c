@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * descriptor.c - whether a plugin's descriptor keeps the rules of plugin.h: what can be said about one plugin alone, without
- * calling it. Each rule has its own sentence. Knows neither files nor other plugins.
+ * descriptor.c - whether a plugin's descriptor keeps the rules of plugin.h: what can be said about one plugin alone,
+ * without calling it. Each rule has its own sentence. Knows neither files nor other plugins.
  */
 #include "keys.h"
 #include "loader.h"
@@ -31,25 +31,25 @@ static int check_transport(const leat_plugin *plugin, const char *path)
 {
     const leat_transport_ops *ops = plugin->transport;
     const uint64_t patterns = LEAT_CAP_PATTERN(LEAT_PATTERNS) - 1;
-    const uint64_t known = patterns | LEAT_CAP_SPIN | LEAT_CAP_NO_COPY | LEAT_CAP_REDELIVERS | LEAT_CAP_REMOTE |
-                           LEAT_CAP_ADMIN;
+    const uint64_t known =
+        patterns | LEAT_CAP_SPIN | LEAT_CAP_NO_COPY | LEAT_CAP_REDELIVERS | LEAT_CAP_REMOTE | LEAT_CAP_ADMIN;
     const uint64_t prefixes = LEAT_CAP_PATTERN(LEAT_PUB) | LEAT_CAP_PATTERN(LEAT_SUB);
     const struct {
         const char *name;
         bool there;
     } needed[] = {
-        {"attach", HAS(ops, attach)}, {"detach", HAS(ops, detach)}, {"open", HAS(ops, open)},
+        {"attach", HAS(ops, attach)}, {"detach", HAS(ops, detach)},   {"open", HAS(ops, open)},
         {"bind", HAS(ops, bind)},     {"connect", HAS(ops, connect)}, {"close", HAS(ops, close)},
-        {"send", HAS(ops, send)},     {"recv", HAS(ops, recv)},     {"alloc", HAS(ops, alloc)},
-        {"owns", HAS(ops, owns)},     {"ready", HAS(ops, ready)},   {"fd", HAS(ops, fd)},
+        {"send", HAS(ops, send)},     {"recv", HAS(ops, recv)},       {"alloc", HAS(ops, alloc)},
+        {"owns", HAS(ops, owns)},     {"ready", HAS(ops, ready)},     {"fd", HAS(ops, fd)},
         {"stats", HAS(ops, stats)},
     };
     for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
         if (!needed[i].there)
             return leat_fail(ELIBBAD, "%s: the transport lacks the operation %s", path, needed[i].name);
     if (plugin->capabilities & ~known)
-        return leat_fail(ELIBBAD, "%s: the transport claims capabilities that this version does not know (0x%llx)", path,
-                         (unsigned long long)(plugin->capabilities & ~known));
+        return leat_fail(ELIBBAD, "%s: the transport claims capabilities that this version does not know (0x%llx)",
+                         path, (unsigned long long)(plugin->capabilities & ~known));
     if (!(plugin->capabilities & patterns))
         return leat_fail(ELIBBAD, "%s: the transport claims no pattern", path);
     for (int p = 0; p < LEAT_PATTERNS; p++)
@@ -62,7 +62,9 @@ static int check_transport(const leat_plugin *plugin, const char *path)
         return leat_fail(ELIBBAD, "%s: the transport claims pub and sub, and lacks the operation subscribe", path);
     if ((plugin->capabilities & LEAT_CAP_ADMIN) && !(ops->list && ops->inspect && ops->remove))
         return leat_fail(ELIBBAD, "%s: the transport claims to be administered, and lacks the operation %s", path,
-                         !ops->list ? "list" : !ops->inspect ? "inspect" : "remove");
+                         !ops->list      ? "list"
+                         : !ops->inspect ? "inspect"
+                                         : "remove");
     return 0;
 }
 
@@ -73,8 +75,10 @@ static int check_ops(const leat_plugin *plugin, const char *path)
     if (transport ? !plugin->transport : !plugin->command)
         return leat_fail(ELIBBAD, "%s: the %s has no operations", path, leati_plugin_kind_name(plugin->kind));
     if (plugin->ops_size != wanted)
-        return leat_fail(ELIBBAD, "%s: its operations have %u bytes, this library's %zu: build it with this version's "
-                         "plugin.h", path, plugin->ops_size, wanted);
+        return leat_fail(ELIBBAD,
+                         "%s: its operations have %u bytes, this library's %zu: build it with this version's "
+                         "plugin.h",
+                         path, plugin->ops_size, wanted);
     if (transport)
         return check_transport(plugin, path);
     if (!plugin->command->run)
@@ -106,7 +110,8 @@ static int check_keys(const leat_plugin *plugin, const char *path)
         return leat_fail(ELIBBAD, "%s: %s", path, why);
     for (const leat_key *key = plugin->channel_keys; key && key->name; key++)
         if (leati_key_find(leati_channel_keys, key->name))
-            return leat_fail(ELIBBAD, "%s: its channel key %s is one of those that all transports share", path, key->name);
+            return leat_fail(ELIBBAD, "%s: its channel key %s is one of those that all transports share", path,
+                             key->name);
     return 0;
 }
 
@@ -114,11 +119,13 @@ int leati_descriptor_check(const leat_plugin *plugin, const char *path, const ch
 {
     /* The first two fields never move: nothing behind them is read before they are right. */
     if (plugin->abi != LEAT_PLUGIN_ABI)
-        return leat_fail(ELIBBAD, "%s: is made for plugin ABI %u, this library has %u: build it anew", path, plugin->abi,
-                         LEAT_PLUGIN_ABI);
+        return leat_fail(ELIBBAD, "%s: is made for plugin ABI %u, this library has %u: build it anew", path,
+                         plugin->abi, LEAT_PLUGIN_ABI);
     if (plugin->struct_size != sizeof(leat_plugin))
-        return leat_fail(ELIBBAD, "%s: its descriptor has %u bytes, this library's %zu: build it with this version's "
-                         "plugin.h", path, plugin->struct_size, sizeof(leat_plugin));
+        return leat_fail(ELIBBAD,
+                         "%s: its descriptor has %u bytes, this library's %zu: build it with this version's "
+                         "plugin.h",
+                         path, plugin->struct_size, sizeof(leat_plugin));
     if (plugin->kind != LEAT_TRANSPORT && plugin->kind != LEAT_COMMAND)
         return leat_fail(ELIBBAD, "%s: is neither a transport nor a command (kind %d)", path, (int)plugin->kind);
     int r = check_names(plugin, path, name);

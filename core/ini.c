@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * ini.c - reads INI files; the only file that includes <ini.h>. Counts the lines, since inih passes no numbers on, and
- * refuses what inih would cut without a word: lines and section names that are too long, text behind a heading, lines that
- * go on with the one before. Knows no section and no key.
+ * ini.c - reads INI files; the only file that includes <ini.h>. Counts the lines, since inih passes no numbers on,
+ * and refuses what inih would cut without a word: lines and section names that are too long, text behind a heading,
+ * lines that go on with the one before. Knows no section and no key.
  */
 #include "ini_file.h"
 #include "internal.h"
@@ -22,8 +22,8 @@ typedef struct reader {
     char *text; /* getline's */
     size_t text_size;
     int line;
-    int result;    /* not 0: reading has ended */
-    bool skipping; /* behind a heading that is a mistake */
+    int result;         /* not 0: reading has ended */
+    bool skipping;      /* behind a heading that is a mistake */
     bool expects_value; /* the line last handed to inih must come back as a value */
     char section[SECTION_MAX + 1];
 } reader;
@@ -126,8 +126,8 @@ static const char *screen(reader *in, char *line, size_t length, size_t capacity
         mistake(in, "the line is longer than %zu characters", capacity - 1);
         return "";
     }
-    /* inih would hand an indented line over as a further value of the key before. As indentation is mostly meant for the
-     * eye, a line with a key of its own is taken as one, and a real continuation refused. */
+    /* inih would hand an indented line over as a further value of the key before. As indentation is mostly meant for
+     * the eye, a line with a key of its own is taken as one, and a real continuation refused. */
     if (indented && !looks_like_assignment(line)) {
         mistake(in, "a value cannot go on in the next line; a list may be given by repeating its key");
         return "";
@@ -140,7 +140,7 @@ static const char *screen(reader *in, char *line, size_t length, size_t capacity
     return line;
 }
 
-/* inih's fgets: hands it one line at a time, without the newline. An empty line stands for each that it need not see. */
+/* inih's fgets: hands it one line at a time, without the newline. An empty one stands for each that it need not see. */
 static char *next_line(char *buffer, int capacity, void *user)
 {
     reader *in = user;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * ini_file.h - what ini.c tells of an INI file while it reads it. Named so that it is not taken for the library's <ini.h>.
+ * ini_file.h - what ini.c tells of an INI file while it reads it. Named so that it is not taken for the library's
+ * <ini.h>.
  */
 #ifndef LEATI_INI_FILE_H
 #define LEATI_INI_FILE_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * internal.h - what the files of the core share with each other and with nobody else: `leati_` is internal across files.
- * Plugins and tools see leat.h, plugin.h and admin.h only.
+ * internal.h - what the files of the core share with each other and with nobody else: `leati_` is internal across
+ * files. Plugins and tools see leat.h, plugin.h and admin.h only.
  */
 #ifndef LEATI_INTERNAL_H
 #define LEATI_INTERNAL_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * keys.c - values by their row of a key table: types, ranges, units, suggestions. Numbers are read by hand, digit by digit,
- * so that no locale changes what a file means. Knows neither files nor sections.
+ * keys.c - values by their row of a key table: types, ranges, units, suggestions. Numbers are read by hand, digit by
+ * digit, so that no locale changes what a file means. Knows neither files nor sections.
  */
 #include "keys.h"
 
@@ -37,8 +37,8 @@ typedef struct suffix {
 
 static const suffix no_suffixes[] = {{NULL, 0, 0}};
 static const suffix size_suffixes[] = {
-    {"K", INT64_C(1) << 10, 1}, {"k", INT64_C(1) << 10, 1}, {"M", INT64_C(1) << 20, 1}, {"G", INT64_C(1) << 30, 1},
-    {"T", INT64_C(1) << 40, 1}, {NULL, 0, 0},
+    {"K", INT64_C(1) << 10, 1}, {"k", INT64_C(1) << 10, 1}, {"M", INT64_C(1) << 20, 1},
+    {"G", INT64_C(1) << 30, 1}, {"T", INT64_C(1) << 40, 1}, {NULL, 0, 0},
 };
 static const suffix duration_suffixes[] = {
     {"us", 1, 1000}, {"ms", 1, 1}, {"s", 1000, 1}, {"min", 60000, 1}, {NULL, 0, 0},

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * loader.c - opens one plugin file; the only file that includes <ltdl.h>. libltdl calls every failure "file not found" and
- * is not made for threads: a plain dlopen() says the true reason, and one mutex stands around all of it. Plugins stay
- * loaded for the life of the process. Knows no directories, no names but the file's, and no configuration.
+ * loader.c - opens one plugin file; the only file that includes <ltdl.h>. libltdl calls every failure "file not
+ * found" and is not made for threads: a plain dlopen() says the true reason, and one mutex stands around all of it.
+ * Plugins stay loaded for the life of the process. Knows no directories, no names but the file's, and no
+ * configuration.
  */
 #include "loader.h"
 

@@ -10,15 +10,16 @@
 
 #include <sys/stat.h>
 
-/* Opens the plugin in `path` (absolute, a .so) and checks its descriptor on its own. Once loaded it stays, and later calls
- * return the same descriptor. -ENOENT: there is no such file; -ELIBBAD and others: refused; each with its sentence, which
- * begins with the path. */
+/* Opens the plugin in `path` (absolute, a .so) and checks its descriptor on its own. Once loaded it stays, and later
+ * calls return the same descriptor. -ENOENT: there is no such file; -ELIBBAD and others: refused; each with its
+ * sentence, which begins with the path. */
 int leati_loader_load(const char *path, const leat_plugin **ret_plugin);
 
 /* True once for each path and text: a refusal is logged once, however often plugins are looked for. */
 bool leati_loader_is_news(const char *path, const char *text);
 
-/* Why root must not load from a file or directory: somebody else can change it. NULL: nobody can, or this is not root. */
+/* Why root must not load from a file or directory: somebody else can change it. NULL: nobody can, or this is not
+ * root. */
 const char *leati_loader_distrust(const struct stat *status);
 
 /* ---- descriptor.c ---------------------------------------------------------------------------------------------- */
@@ -35,6 +36,7 @@ const char *leati_plugin_kind_name(leat_plugin_kind kind); /* "transport" */
 /* ---- registry.c ------------------------------------------------------------------------------------------------ */
 
 /* Finds the plugin of that kind and name or alias. */
-int leati_registry_find(const leat_config *cfg, leat_plugin_kind kind, const char *name, const leat_plugin **ret_plugin);
+int leati_registry_find(const leat_config *cfg, leat_plugin_kind kind, const char *name,
+                        const leat_plugin **ret_plugin);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * log.c - one line at a time, to standard error or to the program's function, from any thread. Part of the process, not of
- * a context: who logs may have none.
+ * log.c - one line at a time, to standard error or to the program's function, from any thread. Part of the process,
+ * not of a context: who logs may have none.
  */
 #include "internal.h"
 

@@ -10,9 +10,9 @@ static const struct {
     leat_pattern partner;
     bool sends, receives;
 } patterns[LEAT_PATTERNS] = {
-    [LEAT_PAIR] = {"pair", LEAT_PAIR, true, true},   [LEAT_PUSH] = {"push", LEAT_PULL, true, false},
-    [LEAT_PULL] = {"pull", LEAT_PUSH, false, true},  [LEAT_PUB] = {"pub", LEAT_SUB, true, false},
-    [LEAT_SUB] = {"sub", LEAT_PUB, false, true},     [LEAT_REQ] = {"req", LEAT_REP, true, true},
+    [LEAT_PAIR] = {"pair", LEAT_PAIR, true, true},  [LEAT_PUSH] = {"push", LEAT_PULL, true, false},
+    [LEAT_PULL] = {"pull", LEAT_PUSH, false, true}, [LEAT_PUB] = {"pub", LEAT_SUB, true, false},
+    [LEAT_SUB] = {"sub", LEAT_PUB, false, true},    [LEAT_REQ] = {"req", LEAT_REP, true, true},
     [LEAT_REP] = {"rep", LEAT_REQ, true, true},
 };
 

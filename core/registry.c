@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * registry.c - which plugins there are: directories in their order, files in them, names, aliases and URI schemes, each
- * taken once. What a configuration sees is found anew at each question, so that it has no state of its own; what was loaded
- * is kept by the loader. Knows no transport and no command.
+ * registry.c - which plugins there are: directories in their order, files in them, names, aliases and URI schemes,
+ * each taken once. What a configuration sees is found anew at each question, so that it has no state of its own; what
+ * was loaded is kept by the loader. Knows no transport and no command.
  */
 #include "loader.h"
 #include "store.h"
@@ -16,7 +16,7 @@
 
 typedef struct directory {
     char *path;
-    char *why; /* it is not searched; NULL: it is */
+    char *why;  /* it is not searched; NULL: it is */
     bool named; /* by somebody, and not only the installed one */
 } directory;
 
@@ -288,7 +288,8 @@ static int find(view *v, leat_plugin_kind kind, const char *name, const leat_plu
             continue;
         int r = try(v, c);
         if (r == 0 && c->plugin->kind != kind)
-            r = leat_fail(EINVAL, "%s: is a %s, and no %s", c->path, leati_plugin_kind_name(c->plugin->kind), kind_name);
+            r = leat_fail(EINVAL, "%s: is a %s, and no %s", c->path, leati_plugin_kind_name(c->plugin->kind),
+                          kind_name);
         if (r == 0)
             *ret_plugin = c->plugin;
         return r;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * sections.c - which sections a configuration may have, and which tables hold their keys: the core's own, and those that
- * plugins bring. The only place where configuration and registry meet.
+ * sections.c - which sections a configuration may have, and which tables hold their keys: the core's own, and those
+ * that plugins bring. The only place where configuration and registry meet.
  */
 #include "store.h"
 
@@ -46,8 +46,10 @@ int leati_section_check(const char *section, const char *place)
         if (guess.best)
             return leat_fail(EINVAL, "%s[%s]: there is no such section; did you mean [%s%s%s]?", place, section,
                              guess.best, *name ? " " : "", name);
-        return leat_fail(EINVAL, "%s[%s]: there is no such section; there are [leat], [transport NAME], [channel NAME] "
-                         "and [command NAME]", place, section);
+        return leat_fail(EINVAL,
+                         "%s[%s]: there is no such section; there are [leat], [transport NAME], [channel NAME] "
+                         "and [command NAME]",
+                         place, section);
     }
     if (!kinds[kind].named && *name)
         return leat_fail(EINVAL, "%s[%s]: this section has no name; write [%s]", place, section, kinds[kind].word);

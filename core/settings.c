@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * settings.c - one section of a configuration, checked against its key tables and turned into values. What leaves here is
- * right by type and range; nobody behind it parses a text again. Knows no file format.
+ * settings.c - one section of a configuration, checked against its key tables and turned into values. What leaves
+ * here is right by type and range; nobody behind it parses a text again. Knows no file format.
  */
 #include "store.h"
 

@@ -116,7 +116,8 @@ int leati_store_add_section(leat_config *cfg, const char *section, const char *s
     if (find_section(cfg, section))
         return 0;
     bool failed = false;
-    leati_section made = {.name = copy_or_null(section, &failed), .source = copy_or_null(source, &failed), .line = line};
+    leati_section made = {
+        .name = copy_or_null(section, &failed), .source = copy_or_null(source, &failed), .line = line};
     leati_section *place = failed ? NULL : grow(&cfg->sections, cfg->n_sections, sizeof(made));
     if (!place) {
         free_section(&made);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * store.h - how a configuration is kept: sections of entries of values, each value with the origin and the place that it
- * came from. Shared by the files that fill a configuration (config.c, args.c) and those that read it (settings.c,
+ * store.h - how a configuration is kept: sections of entries of values, each value with the origin and the place that
+ * it came from. Shared by the files that fill a configuration (config.c, args.c) and those that read it (settings.c,
  * registry.c, check.c). Knows no key and no file format.
  */
 #ifndef LEATI_STORE_H
@@ -98,7 +98,7 @@ const leat_key *leati_section_core_keys(leati_section_kind kind);
 int leati_section_find_key(const leat_config *cfg, const char *section, const char *key, const char *place,
                            const leat_key **ret_key);
 
-/* The row of a key that some transport found here has for its channels, or NULL; `guess` (may be NULL) considers all. */
+/* The row of a key that some transport found here has for its channels, or NULL; `guess` considers all of them. */
 const leat_key *leati_section_foreign_channel_key(const leat_config *cfg, const char *key, leati_guess *guess);
 
 /* Says that there is no such key, and what may have been meant. Returns -EINVAL. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * admin_test.c - all mistakes of a file at once, and what transports have on the machine in one list. The transports are
- * copies of tests/mocks/bad/chameleon.c.
+ * admin_test.c - all mistakes of a file at once, and what transports have on the machine in one list. The transports
+ * are copies of tests/mocks/bad/chameleon.c.
  */
 #include "files.h"
 
@@ -73,22 +73,22 @@ static void a_right_file_has_no_mistake(void)
 static void all_mistakes_are_told_in_the_order_of_lines(void)
 {
     begin();
-    check_int(mistakes("[leat]\n"                /* 1 */
-                       "sesion = a\n"            /* 2 */
-                       "log_level = loud\n"      /* 3 */
-                       "[channel data]\n"        /* 4 */
-                       "type = push\n"           /* 5 */
-                       "queue = ten\n"           /* 6 */
-                       "sped = 3\n"              /* 7 */
-                       "speed = fast\n"          /* 8 */
-                       "nonsense\n"              /* 9 */
-                       "[chanel other]\n"        /* 10 */
-                       "anything = goes\n"       /* 11 */
-                       "[transport x]\n"         /* 12 */
-                       "colour = red\n"          /* 13 */
-                       "[transport gone]\n"      /* 14 */
-                       "[transport shmem]\n"     /* 15 */
-                       "[command lok]\n"),       /* 16 */
+    check_int(mistakes("[leat]\n"            /* 1 */
+                       "sesion = a\n"        /* 2 */
+                       "log_level = loud\n"  /* 3 */
+                       "[channel data]\n"    /* 4 */
+                       "type = push\n"       /* 5 */
+                       "queue = ten\n"       /* 6 */
+                       "sped = 3\n"          /* 7 */
+                       "speed = fast\n"      /* 8 */
+                       "nonsense\n"          /* 9 */
+                       "[chanel other]\n"    /* 10 */
+                       "anything = goes\n"   /* 11 */
+                       "[transport x]\n"     /* 12 */
+                       "colour = red\n"      /* 13 */
+                       "[transport gone]\n"  /* 14 */
+                       "[transport shmem]\n" /* 15 */
+                       "[command lok]\n"),   /* 16 */
               13);
     check_contains(text, "2: [leat] sesion: there is no such key; did you mean session?\n"
                          "3: [leat] log_level: \"loud\" is not one of error, warning, notice, info, debug\n"
@@ -137,7 +137,8 @@ static void an_empty_plugin_directory_is_not_the_current_one(void)
     put_plugin("q", "z", "");
     check(chdir(temporary("q")) == 0);
     check_int(mistakes("[leat]\nplugin_dir = ,\n[transport z]\n"), 2);
-    check_contains(text, "2: [leat] plugin_dir: \",\" has an empty entry\n3: [transport z]: there is no transport \"z\"");
+    check_contains(text,
+                   "2: [leat] plugin_dir: \",\" has an empty entry\n3: [transport z]: there is no transport \"z\"");
     end();
 }
 
@@ -162,8 +163,8 @@ static void a_file_that_is_not_there_is_no_mistake_but_an_error(void)
 static int add_item(const leat_item *item, void *user)
 {
     (void)user;
-    return add("%s %s %s %s %lld\n", leat_item_kind_name(item->kind), item->transport, item->name, leat_state_name(item->state),
-               (long long)item->uid);
+    return add("%s %s %s %s %lld\n", leat_item_kind_name(item->kind), item->transport, item->name,
+               leat_state_name(item->state), (long long)item->uid);
 }
 
 static void items_come_by_kind_and_shared_ones_once(void)

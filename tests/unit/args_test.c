@@ -45,7 +45,8 @@ static void begin(void)
 static void options_are_taken_out_and_the_rest_stays(void)
 {
     begin();
-    check_ok(args("-v", "--session", "s1", "file", "--set=channel data.queue=8", "--sessions", "--", "--session", "s2", NULL));
+    check_ok(args("-v", "--session", "s1", "file", "--set=channel data.queue=8", "--sessions", "--", "--session", "s2",
+                  NULL));
     check_int(n_left, 7);
     check_string(left[1], "-v");
     check_string(left[2], "file");
@@ -94,8 +95,8 @@ static void the_config_option_is_read_before_all_others(void)
 static void a_channel_option_makes_a_channel(void)
 {
     begin();
-    check_ok(args("--channel", "name=out,type=push,method=bind,address=out,address=tcp://*:1,transport=shmem,transport=zmq",
-                  NULL));
+    check_ok(args("--channel",
+                  "name=out,type=push,method=bind,address=out,address=tcp://*:1,transport=shmem,transport=zmq", NULL));
     check_string(get("channel out", "type"), "push");
     check_string(get("channel out", "address"), "out, tcp://*:1");
     check_string(get("channel out", "transport"), "shmem, zmq");
@@ -125,7 +126,8 @@ static void a_set_option_is_section_key_and_value(void)
     begin();
     check_ok(args("--set", "channel a.b.address=x=y", NULL));
     check_string(get("channel a.b", "address"), "x=y");
-    for (const char *const *bad = (const char *const[]){"queue=8", "channel data.queue", ".queue=8", "channel data.=8", NULL};
+    for (const char *const *bad =
+             (const char *const[]){"queue=8", "channel data.queue", ".queue=8", "channel data.=8", NULL};
          *bad; bad++) {
         check_error(args("--set", *bad, NULL), EINVAL);
         check_contains(leat_error(), "write SECTION.KEY=VALUE");

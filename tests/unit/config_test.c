@@ -84,7 +84,8 @@ static void a_later_file_replaces_key_by_key(void)
 static void a_file_with_a_mistake_changes_nothing(void)
 {
     leat_config *cfg = config();
-    check_error(leat_config_load(cfg, write_file("a.ini", "[leat]\nsession = x\n[channel data]\nqueue = ten\n")), EINVAL);
+    check_error(leat_config_load(cfg, write_file("a.ini", "[leat]\nsession = x\n[channel data]\nqueue = ten\n")),
+                EINVAL);
     check_contains(leat_error(), "a.ini:4: [channel data] queue: \"ten\" is not a whole number");
     check_string(get(cfg, "leat", "session"), "default");
     check(!leati_config_has_section(cfg, "channel data"));
@@ -267,7 +268,8 @@ static void settings_of_a_section_that_is_not_there_are_the_defaults(void)
 
 static void a_plugins_keys_are_checked_when_settings_are_made(void)
 {
-    static const leat_key keys[] = {{.name = "heap_size", .type = LEAT_KEY_SIZE, .def = "1G", .help = "x"}, {.name = NULL}};
+    static const leat_key keys[] = {{.name = "heap_size", .type = LEAT_KEY_SIZE, .def = "1G", .help = "x"},
+                                    {.name = NULL}};
     const leat_key *const tables[] = {keys, NULL};
     leat_config *cfg = config();
     leat_settings *s;
@@ -321,7 +323,8 @@ static void the_default_file_is_the_environments(void)
 
 static const leat_test tests[] = {
     {"the later origin wins whatever the order", the_later_origin_wins_whatever_the_order, 0},
-    {"the environment names the session between file and code", the_environment_names_the_session_between_file_and_code, 0},
+    {"the environment names the session between file and code", the_environment_names_the_session_between_file_and_code,
+     0},
     {"a later file replaces key by key", a_later_file_replaces_key_by_key, 0},
     {"a file with a mistake changes nothing", a_file_with_a_mistake_changes_nothing, 0},
     {"a file that cannot be read says why", a_file_that_cannot_be_read_says_why, 0},
@@ -334,7 +337,8 @@ static const leat_test tests[] = {
     {"a copy shares nothing", a_copy_shares_nothing, 0},
     {"sections come in the order in which they appeared", sections_come_in_the_order_in_which_they_appeared, 0},
     {"settings are values with defaults", settings_are_values_with_defaults, 0},
-    {"settings of a section that is not there are the defaults", settings_of_a_section_that_is_not_there_are_the_defaults, 0},
+    {"settings of a section that is not there are the defaults",
+     settings_of_a_section_that_is_not_there_are_the_defaults, 0},
     {"a plugin's keys are checked when settings are made", a_plugins_keys_are_checked_when_settings_are_made, 0},
     {"asking for a key that no table has aborts", asking_for_a_key_that_no_table_has_aborts, 0},
     {"the default file is the environment's", the_default_file_is_the_environments, 0},

@@ -2,8 +2,8 @@
  *
  * keys_test.c - values by their row: types, ranges, suffixes, guesses; and that the core's own tables keep the rules.
  */
-#include "keys.h"
 #include "internal.h"
+#include "keys.h"
 #include "leat_test.h"
 
 #include <errno.h>

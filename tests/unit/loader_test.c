@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * loader_test.c - every plugin that is not as it should be is refused with a sentence of its own; names, aliases, schemes
- * and directories in their order. The plugins are copies of tests/mocks/bad/chameleon.c.
+ * loader_test.c - every plugin that is not as it should be is refused with a sentence of its own; names, aliases,
+ * schemes and directories in their order. The plugins are copies of tests/mocks/bad/chameleon.c.
  */
 #include "files.h"
 #include "internal.h"
@@ -59,7 +59,8 @@ static void a_plugin_that_is_not_there_names_where_it_was_looked_for(void)
     check_ok(leat_config_set(cfg, "leat", "plugin_dir", list));
     put_plugin("p", "good", "alias better\n");
     refused("gold", NULL, ENOENT, "there is no transport \"gold\"; did you mean good?");
-    snprintf(list, sizeof(list), "(looked for gold.so in %s; not in %s: it does not exist", temporary("p"), temporary("none"));
+    snprintf(list, sizeof(list), "(looked for gold.so in %s; not in %s: it does not exist", temporary("p"),
+             temporary("none"));
     check_contains(leat_error(), list);
     refused("bettr", NULL, ENOENT, "did you mean better?");
     refused("../p/good", NULL, EINVAL, "\"../p/good\" cannot be the name of a transport");
@@ -182,8 +183,8 @@ static int append(const leat_plugin_info *info, void *user)
 {
     char *text = user;
     const char *file = strrchr(info->path, '/') + 1;
-    snprintf(text + strlen(text), 4000 - strlen(text), "%s|%s|%s|%s|%s|%s\n", file, info->name, info->kind, info->aliases,
-             info->capabilities, info->refused ? info->refused : "good");
+    snprintf(text + strlen(text), 4000 - strlen(text), "%s|%s|%s|%s|%s|%s\n", file, info->name, info->kind,
+             info->aliases, info->capabilities, info->refused ? info->refused : "good");
     return 0;
 }
 
@@ -201,7 +202,8 @@ static void the_report_has_all_of_them_with_their_reasons(void)
     snprintf(list, sizeof(list), "%s, %s, %s", temporary("p"), temporary("none"), temporary("q"));
     check_ok(leat_config_set(cfg, "leat", "plugin_dir", list));
     check_ok(leati_registry_report(cfg, append, text));
-    check_contains(text, "none||||" "|the directory is not searched: it does not exist\n");
+    check_contains(text, "none||||"
+                         "|the directory is not searched: it does not exist\n");
     check_contains(text, "\na.so|a|transport|nick, two|push, pull, admin|good\n");
     check_contains(text, "\nb.so|b||||its alias \"nick\" is taken by ");
     check_contains(text, "\nc.so|c||||its URI scheme \"tcp\" is taken by ");
@@ -350,7 +352,8 @@ static void a_channel_may_keep_the_keys_of_another_transport(void)
 
 static const leat_test tests[] = {
     {"a plugin is found by its name", a_plugin_is_found_by_its_name, 0},
-    {"a plugin that is not there names where it was looked for", a_plugin_that_is_not_there_names_where_it_was_looked_for, 0},
+    {"a plugin that is not there names where it was looked for",
+     a_plugin_that_is_not_there_names_where_it_was_looked_for, 0},
     {"a file that is no plugin says what is wrong", a_file_that_is_no_plugin_says_what_is_wrong, 0},
     {"a descriptor that breaks a rule is refused", a_descriptor_that_breaks_a_rule_is_refused, 0},
     {"a transport without administration need not list", a_transport_without_administration_need_not_list, 0},

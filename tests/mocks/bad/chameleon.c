@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * chameleon.c - a plugin that is as good or as bad as a test wants. Copied to DIR/NAME.so, it is a right transport NAME,
- * changed by the lines of DIR/NAME.so.txt: "abi 7", "alias x", "lacks send"... Carries no message; calls nothing of leat, so
- * that tests that have the core inside them may load it.
+ * chameleon.c - a plugin that is as good or as bad as a test wants. Copied to DIR/NAME.so, it is a right transport
+ * NAME, changed by the lines of DIR/NAME.so.txt: "abi 7", "alias x", "lacks send"... Carries no message; calls
+ * nothing of leat, so that tests that have the core inside them may load it.
  */
 #include <leat/plugin.h>
 
@@ -25,8 +25,16 @@ static char own_name[64];
 
 static int list(const leat_scope *scope, leat_item_fn *fn, void *user)
 {
-    leat_item item = {.kind = LEAT_ITEM_DIRECTORY, .transport = own_name, .session = "s", .shmid = "", .name = "shared",
-                      .path = "/chameleon/shared", .why = "", .program = "", .uid = scope->uid, .state = LEAT_DEAD};
+    leat_item item = {.kind = LEAT_ITEM_DIRECTORY,
+                      .transport = own_name,
+                      .session = "s",
+                      .shmid = "",
+                      .name = "shared",
+                      .path = "/chameleon/shared",
+                      .why = "",
+                      .program = "",
+                      .uid = scope->uid,
+                      .state = LEAT_DEAD};
     int r = fn(&item, user);
     item.kind = LEAT_ITEM_SEGMENT;
     item.name = own_name;
@@ -70,7 +78,8 @@ static leat_command_ops command_ops = {
 };
 
 static const char *aliases[4], *schemes[4];
-static leat_key keys[4] = {{.name = "colour", .type = LEAT_KEY_CHOICE, .choices = "green|brown", .help = "Its colour."}};
+static leat_key keys[4] = {
+    {.name = "colour", .type = LEAT_KEY_CHOICE, .choices = "green|brown", .help = "Its colour."}};
 static leat_key channel_keys[4] = {{.name = "speed", .type = LEAT_KEY_INT, .def = "3", .help = "Its speed."}};
 
 /* Not const, unlike a real one's. */
