@@ -8,6 +8,7 @@
 
 #include <leat/plugin.h>
 
+#include <pthread.h>
 #include <unistd.h>
 
 static leat_config *cfg;
@@ -350,6 +351,37 @@ static void a_channel_may_keep_the_keys_of_another_transport(void)
     end();
 }
 
+static void *look_for_many(void *user)
+{
+    char name[8];
+    for (int i = 0; i < 32; i++) {
+        const leat_plugin *plugin;
+        snprintf(name, sizeof(name), "t%d", i % 8);
+        check_ok(leati_registry_transport(cfg, name, &plugin));
+        check_string(plugin->name, name);
+        check_error(leati_registry_transport(cfg, "broken", &plugin), ELIBBAD);
+        check_contains(leat_error(), "ABI 9");
+    }
+    return user;
+}
+
+static void threads_may_look_for_plugins_at_once(void)
+{
+    pthread_t threads[4];
+    char name[8];
+    begin();
+    put_plugin("p", "broken", "abi 9\n");
+    for (int i = 0; i < 8; i++) {
+        snprintf(name, sizeof(name), "t%d", i);
+        put_plugin("p", name, "");
+    }
+    for (int i = 0; i < 4; i++)
+        check_int(pthread_create(&threads[i], NULL, look_for_many, NULL), 0);
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    end();
+}
+
 static const leat_test tests[] = {
     {"a plugin is found by its name", a_plugin_is_found_by_its_name, 0},
     {"a plugin that is not there names where it was looked for",
@@ -368,6 +400,7 @@ static const leat_test tests[] = {
     {"a broken one that nobody asked for is noticed once", a_broken_one_that_nobody_asked_for_is_noticed_once, 0},
     {"a mended plugin is taken at the next try", a_mended_plugin_is_taken_at_the_next_try, 0},
     {"a channel may keep the keys of another transport", a_channel_may_keep_the_keys_of_another_transport, 0},
+    {"threads may look for plugins at once", threads_may_look_for_plugins_at_once, 0},
     {NULL, NULL, 0},
 };
 LEAT_TEST_MAIN(tests)
