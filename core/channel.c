@@ -162,8 +162,8 @@ int leat_channel_open(leat_ctx *ctx, const char *name, leat_channel **ret_ch)
     if (asprintf(&section, "channel %s", name) < 0)
         return leat_fail(ENOMEM, "no memory for channel %s", name);
     if (!leati_config_has_section(ctx->config, section)) {
-        r = leat_fail(ENOENT, "the configuration has no section [channel %s]: add it, or give --channel name=%s,...", name,
-                      name);
+        r = leat_fail(ENOENT, "the configuration has no section [channel %s]: add it, or give --channel name=%s,...",
+                      name, name);
         goto free_section;
     }
     r = make_channel(ctx, name, &ch);
@@ -270,7 +270,8 @@ int leat_channel_wait_peers(leat_channel *ch, int n, int timeout_ms)
             r = leati_wait_turn(&w);
     }
     if (r == -EAGAIN)
-        leat_fail(EAGAIN, "channel %s: %d of %d peers were there within %d ms", ch->name, count_peers(ch), n, timeout_ms);
+        leat_fail(EAGAIN, "channel %s: %d of %d peers were there within %d ms", ch->name, count_peers(ch), n,
+                  timeout_ms);
     return r;
 }
 

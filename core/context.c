@@ -106,9 +106,9 @@ void leat_ctx_free(leat_ctx *ctx)
     leat_poller *p = NULL;
     pthread_mutex_lock(&ctx->lock);
     LIST_FOREACH(p, &ctx->pollers, entry)
-        leati_poller_shut(p);
+    leati_poller_shut(p);
     LIST_FOREACH(ch, &ctx->channels, entry)
-        leati_channel_shut(ch);
+    leati_channel_shut(ch);
     pthread_mutex_unlock(&ctx->lock);
 
     leati_transports_detach(ctx);

@@ -95,8 +95,10 @@ int leati_channel_end_error(leat_channel *ch)
     int joined = ch->joined;
     pthread_mutex_unlock(&ch->hook_lock);
     if (died)
-        return leat_fail(ECONNRESET, "channel %s: the end: %d peer%s came and all are gone; at least one died, so that"
-                         " something may be missing", ch->name, joined, joined == 1 ? "" : "s");
+        return leat_fail(ECONNRESET,
+                         "channel %s: the end: %d peer%s came and all are gone; at least one died, so that"
+                         " something may be missing",
+                         ch->name, joined, joined == 1 ? "" : "s");
     return leat_fail(EPIPE, "channel %s: the end: %d peer%s came, all have left in order, and all they sent is read",
                      ch->name, joined, joined == 1 ? "" : "s");
 }

@@ -115,9 +115,10 @@ static bool has_heap_size(const leat_plugin *plugin)
 int leati_alloc_timed_out(const leat_channel *ch, const leati_port *port, size_t size, int timeout_ms)
 {
     const leat_plugin *plugin = port->transport->plugin;
-    return leat_fail(EAGAIN, "channel %s: no %zu bytes came free within %d ms: receivers hold what this program sent%s%s%s",
-                     ch->name, size, timeout_ms, has_heap_size(plugin) ? "; more fits with heap_size in [transport " : "",
-                     has_heap_size(plugin) ? plugin->name : "", has_heap_size(plugin) ? "]" : "");
+    return leat_fail(
+        EAGAIN, "channel %s: no %zu bytes came free within %d ms: receivers hold what this program sent%s%s%s",
+        ch->name, size, timeout_ms, has_heap_size(plugin) ? "; more fits with heap_size in [transport " : "",
+        has_heap_size(plugin) ? plugin->name : "", has_heap_size(plugin) ? "]" : "");
 }
 
 /* `timeout_ms` bounds the wait; ret_body is written only on success. */

@@ -125,8 +125,10 @@ static int plan_name(leat_channel *ch, const char *section, const char *address)
 {
     const char *name = address[0] == '/' ? address + 1 : address;
     if (!is_plain_name(name))
-        return leat_fail(EINVAL, "[channel %s] address: \"%s\" is neither a plain name (letters, digits, '.', '_', '-')"
-                         " nor a URI (scheme://...)", ch->name, address);
+        return leat_fail(EINVAL,
+                         "[channel %s] address: \"%s\" is neither a plain name (letters, digits, '.', '_', '-')"
+                         " nor a URI (scheme://...)",
+                         ch->name, address);
     char *list = get_list(ch, section, "transport");
     if (!list)
         return -ENOMEM;

@@ -42,9 +42,9 @@ typedef struct leati_transport {
 
 struct leat_ctx {
     _Atomic unsigned attention;
-    _Atomic int refs;   /* the context itself, and each channel and poller whose handle is out */
-    bool many_cpus;     /* this process may run on more than one: spinning can help */
-    int interrupt_fd;   /* readable while interrupted or shut */
+    _Atomic int refs; /* the context itself, and each channel and poller whose handle is out */
+    bool many_cpus;   /* this process may run on more than one: spinning can help */
+    int interrupt_fd; /* readable while interrupted or shut */
     leat_config *config;
     leat_settings *settings; /* [leat] */
     pthread_mutex_t lock;
@@ -87,8 +87,8 @@ typedef struct leati_endpoint {
 struct leat_hook {
     leat_channel *channel;
     _Atomic int peers;
-    int refused;     /* 0 or errno */
-    char text[480];  /* with `refused` */
+    int refused;    /* 0 or errno */
+    char text[480]; /* with `refused` */
 };
 
 /* A channel's half of one transport. */
@@ -118,8 +118,8 @@ struct leat_channel {
     bool sends, receives;
     bool binds;
     leati_wait_mode wait;
-    bool spins;  /* every port has LEAT_CAP_SPIN */
-    bool armed;  /* leat_channel_arm() has raised the ports */
+    bool spins; /* every port has LEAT_CAP_SPIN */
+    bool armed; /* leat_channel_arm() has raised the ports */
     int linger_ms;
     leat_settings *settings;
     leati_port *ports;
@@ -201,12 +201,15 @@ typedef struct leati_wait {
     unsigned events; /* what the ports are raised for; 0: only hooks matter */
     int timeout_ms;
     bool started;
-    unsigned rounds;      /* of spinning */
-    unsigned vain;        /* times in a row that a port called itself ready and was not */
+    unsigned rounds; /* of spinning */
+    unsigned vain;   /* times in a row that a port called itself ready and was not */
     int64_t deadline_ns, spin_until_ns;
 } leati_wait;
 
-#define LEATI_WAIT(channel, what, timeout) {.ch = (channel), .events = (what), .timeout_ms = (timeout)}
+#define LEATI_WAIT(channel, what, timeout)                         \
+    {                                                              \
+        .ch = (channel), .events = (what), .timeout_ms = (timeout) \
+    }
 
 /* After a try in vain: spins or sleeps. 0: try again; -EAGAIN: the time is up (not said: the caller knows better
  * words); -EINTR, -ECHILD, -ESHUTDOWN: said. */
@@ -235,8 +238,8 @@ struct leat_poller {
     size_t nsources, room;
     size_t turn; /* index of the source that is looked at first */
     size_t nchannels;
-    int epoll_fd;     /* all descriptors: what a sleep watches */
-    int files_fd;     /* the user's own descriptors alone; inside epoll_fd */
+    int epoll_fd; /* all descriptors: what a sleep watches */
+    int files_fd; /* the user's own descriptors alone; inside epoll_fd */
     bool shut;
     LIST_ENTRY(leat_poller) entry;
 };
@@ -248,14 +251,11 @@ static inline leat_msg_body *leati_body(leat_msg *msg)
     return (leat_msg_body *)msg;
 }
 
-/* Makes it an empty INLINE message without looking at what it held. */
+/* Makes it an empty INLINE message without looking at what it held. What stands in front of the bytes is 0 then: kind,
+ * flags, size, timestamp; one store. */
 static inline void leati_body_clear(leat_msg_body *body)
 {
-    body->kind = LEAT_BODY_INLINE;
-    body->flags = 0;
-    body->reserved = 0;
-    body->inline_size = 0;
-    body->timestamp_ns = 0;
+    __builtin_memset(body, 0, offsetof(leat_msg_body, u));
 }
 
 static inline void leati_body_close(leat_msg_body *body)

@@ -140,8 +140,10 @@ static int send_timed_out(const leat_channel *ch, const outgoing *out, int timeo
     if (timeout_ms == 0)
         return -EAGAIN;
     if (peers > 0)
-        return leat_fail(EAGAIN, "channel %s: none of %d peers had room within %d ms; queue and queue_bytes say how much"
-                         " may wait", ch->name, peers, timeout_ms);
+        return leat_fail(EAGAIN,
+                         "channel %s: none of %d peers had room within %d ms; queue and queue_bytes say how much"
+                         " may wait",
+                         ch->name, peers, timeout_ms);
     return leat_fail(EAGAIN, "channel %s: no peer within %d ms", ch->name, timeout_ms);
 }
 
@@ -258,8 +260,10 @@ static int receive(leat_channel *ch, leat_msg_body *const *parts, size_t capacit
         bool ended = leati_channel_ended(ch);
         r = try_recv(ch, parts, capacity);
         if (r == -EMSGSIZE)
-            return leat_fail(EMSGSIZE, "channel %s: the next message has more than %zu part%s; leat_recv_parts() takes"
-                             " several", ch->name, capacity, capacity == 1 ? "" : "s");
+            return leat_fail(EMSGSIZE,
+                             "channel %s: the next message has more than %zu part%s; leat_recv_parts() takes"
+                             " several",
+                             ch->name, capacity, capacity == 1 ? "" : "s");
         if (r != -EAGAIN)
             return r;
         if (ended)

@@ -130,8 +130,8 @@ static inbox *inbox_of(port *to, const port *from)
 {
     inbox *in = NULL;
     TAILQ_FOREACH(in, &to->inboxes, entry)
-        if (in->from == from)
-            return in;
+    if (in->from == from)
+        return in;
     return NULL;
 }
 
@@ -147,9 +147,9 @@ static bool meet(const port *a, const port *b)
 {
     const address *x = NULL, *y = NULL;
     SLIST_FOREACH(x, &a->addresses, entry)
-        SLIST_FOREACH(y, &b->addresses, entry)
-            if (x->bound != y->bound && strcmp(x->name, y->name) == 0)
-                return true;
+    SLIST_FOREACH(y, &b->addresses, entry)
+    if (x->bound != y->bound && strcmp(x->name, y->name) == 0)
+        return true;
     return false;
 }
 
@@ -205,8 +205,8 @@ static int link_all(port *p)
     int r = 0;
     port *other = NULL;
     LIST_FOREACH(other, &ports, entry)
-        if (r == 0 && other != p)
-            r = link_ports(p, other);
+    if (r == 0 && other != p)
+        r = link_ports(p, other);
     return r;
 }
 
@@ -261,9 +261,9 @@ static bool is_bound(const port *p, const char *name)
     const port *other = NULL;
     const address *a = NULL;
     LIST_FOREACH(other, &ports, entry)
-        SLIST_FOREACH(a, &other->addresses, entry)
-            if (a->bound && strcmp(other->session, p->session) == 0 && strcmp(a->name, name) == 0)
-                return true;
+    SLIST_FOREACH(a, &other->addresses, entry)
+    if (a->bound && strcmp(other->session, p->session) == 0 && strcmp(a->name, name) == 0)
+        return true;
     return false;
 }
 
@@ -319,7 +319,8 @@ static void close_port(void *port_, int linger_ms)
         free(a);
     }
 again:
-    LIST_FOREACH(other, &ports, entry) {
+    LIST_FOREACH(other, &ports, entry)
+    {
         inbox *in = inbox_of(other, p);
         if (!in)
             continue;
@@ -344,7 +345,8 @@ static void to_the_end_of_turns(inbox *in)
 static inbox *room_for(port *p, inbox **ret_theirs)
 {
     inbox *mine = NULL;
-    TAILQ_FOREACH(mine, &p->inboxes, entry) {
+    TAILQ_FOREACH(mine, &p->inboxes, entry)
+    {
         *ret_theirs = mine->from ? inbox_of(mine->from, p) : NULL;
         if (*ret_theirs && (*ret_theirs)->depth < p->queue)
             return mine;
@@ -384,8 +386,8 @@ static inbox *full_inbox(port *p)
 {
     inbox *in = NULL;
     TAILQ_FOREACH(in, &p->inboxes, entry)
-        if (in->depth > 0)
-            return in;
+    if (in->depth > 0)
+        return in;
     return NULL;
 }
 
@@ -493,7 +495,8 @@ static void add_stats(void *port_, leat_stats *stats)
     stats->bytes_in += p->stats.bytes_in;
     stats->bytes_out += p->stats.bytes_out;
     stats->dropped += p->stats.dropped;
-    LIST_FOREACH(other, &ports, entry) {
+    LIST_FOREACH(other, &ports, entry)
+    {
         const inbox *in = inbox_of(other, p);
         stats->queued += in ? in->depth : 0;
     }

@@ -70,8 +70,8 @@ static port *find(const char *channel)
 {
     port *p = NULL;
     LIST_FOREACH(p, &ports, entry)
-        if (strcmp(p->info.channel, channel) == 0)
-            return p;
+    if (strcmp(p->info.channel, channel) == 0)
+        return p;
     abort();
 }
 
@@ -115,7 +115,7 @@ static void do_give_room(int messages)
     pthread_mutex_lock(&lock);
     room += messages;
     LIST_FOREACH(p, &ports, entry)
-        ring(p, LEAT_OUT);
+    ring(p, LEAT_OUT);
     pthread_mutex_unlock(&lock);
 }
 
@@ -124,7 +124,7 @@ static void give_memory(long bytes)
     port *p = NULL;
     memory += bytes;
     LIST_FOREACH(p, &ports, entry)
-        ring(p, LEAT_OUT);
+    ring(p, LEAT_OUT);
 }
 
 static void do_give_memory(long bytes)
@@ -351,7 +351,8 @@ static unsigned ready(void *port_, unsigned events)
     pthread_mutex_lock(&lock);
     if (p->raised && !p->fenced)
         the_script.violations++;
-    unsigned r = (!STAILQ_EMPTY(&p->items) || the_script.lies ? LEAT_IN : 0) | (room > 0 || the_script.lies ? LEAT_OUT : 0);
+    unsigned r =
+        (!STAILQ_EMPTY(&p->items) || the_script.lies ? LEAT_IN : 0) | (room > 0 || the_script.lies ? LEAT_OUT : 0);
     pthread_mutex_unlock(&lock);
     return r & events;
 }
@@ -378,7 +379,7 @@ static void fence(void *state)
     (void)state;
     pthread_mutex_lock(&lock);
     LIST_FOREACH(p, &ports, entry)
-        p->fenced = true;
+    p->fenced = true;
     the_script.fences++;
     pthread_mutex_unlock(&lock);
 }
@@ -430,7 +431,11 @@ static const leat_transport_ops ops = {
 };
 
 static const leat_key keys[] = {
-    {.name = "heap_size", .type = LEAT_KEY_SIZE, .def = "1M", .unit = "bytes", .help = "Read by nobody: for a sentence."},
+    {.name = "heap_size",
+     .type = LEAT_KEY_SIZE,
+     .def = "1M",
+     .unit = "bytes",
+     .help = "Read by nobody: for a sentence."},
     {.name = NULL},
 };
 static const leat_key channel_keys[] = {
@@ -449,8 +454,8 @@ LEAT_PLUGIN = {
     .keys = keys,
     .channel_keys = channel_keys,
     .schemes = schemes,
-    .capabilities = LEAT_CAP_PATTERN(LEAT_PAIR) | LEAT_CAP_PATTERN(LEAT_PUSH) | LEAT_CAP_PATTERN(LEAT_PULL) |
-                    LEAT_CAP_SPIN,
+    .capabilities =
+        LEAT_CAP_PATTERN(LEAT_PAIR) | LEAT_CAP_PATTERN(LEAT_PUSH) | LEAT_CAP_PATTERN(LEAT_PULL) | LEAT_CAP_SPIN,
     .ops_size = sizeof(leat_transport_ops),
     .probe = probe,
     .transport = &ops,

@@ -12,7 +12,7 @@
 typedef struct scripted {
     /* What a test sets. */
     int probe_error, attach_error, open_error, bind_error; /* 0 or errno */
-    bool lies; /* `ready` always says yes */
+    bool lies;                                             /* `ready` always says yes */
 
     /* What a test reads. */
     int attached, detached, forked, opened, closed, bound, connected;
@@ -31,8 +31,8 @@ typedef struct scripted {
     void (*left)(const char *channel, bool died);
     void (*refused)(const char *channel, int error, const char *text);
     void (*feed)(const char *channel, size_t parts, const void *data, size_t size); /* a message arrives */
-    void (*give_room)(int messages);                                               /* for `send` */
-    void (*give_memory)(long bytes);                                               /* for `alloc` */
+    void (*give_room)(int messages);                                                /* for `send` */
+    void (*give_memory)(long bytes);                                                /* for `alloc` */
 } scripted;
 
 #endif

@@ -414,7 +414,8 @@ static void a_refusal_fails_calls_until_somebody_comes(void)
 }
 
 static const leat_test tests[] = {
-    RT_TEST("a sent message is empty and one not sent is untouched", a_sent_message_is_empty_and_one_not_sent_is_untouched),
+    RT_TEST("a sent message is empty and one not sent is untouched",
+            a_sent_message_is_empty_and_one_not_sent_is_untouched),
     RT_TEST("a received message replaces the old one on success only",
             a_received_message_replaces_the_old_one_on_success_only),
     RT_TEST("a wait that is fulfilled also replaces the old message",
@@ -428,7 +429,8 @@ static const leat_test tests[] = {
             a_block_goes_over_several_transports_each_in_its_own_memory),
     RT_TEST("pull serves its transports in turn", pull_serves_its_transports_in_turn),
     RT_TEST("a pair has one peer over all its transports", a_pair_has_one_peer_over_all_its_transports),
-    RT_TEST("an ended channel gives what is left and then the end", an_ended_channel_gives_what_is_left_and_then_the_end),
+    RT_TEST("an ended channel gives what is left and then the end",
+            an_ended_channel_gives_what_is_left_and_then_the_end),
     RT_TEST("a waiting receiver is woken by the end", a_waiting_receiver_is_woken_by_the_end),
     RT_TEST("without finish a channel never ends", without_finish_a_channel_never_ends),
     RT_TEST("a refusal fails calls until somebody comes", a_refusal_fails_calls_until_somebody_comes),

@@ -8,8 +8,8 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <sys/time.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 
 static const char *const modes[] = {"wait=adaptive", "wait=sleep", "wait=poll"};
 

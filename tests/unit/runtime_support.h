@@ -12,7 +12,10 @@
 #include <errno.h>
 #include <string.h>
 
-#define RT_TEST(sentence, body) {.name = sentence, .run = body}
+#define RT_TEST(sentence, body)       \
+    {                                 \
+        .name = sentence, .run = body \
+    }
 
 /* A configuration that finds the mocks. */
 leat_config *rt_config(void);
