@@ -26,7 +26,7 @@ no_file_has_a_mistake() {
 every_default_is_a_good_value() {
     need_transport posix-shm
     need_transport zmq
-    sed -n 's/^;\([a-z_]* = .\)/\1/p; /^\[/p; /^[a-z_]* = /p' "$LEAT_TEST_SOURCE_DIR/conf/leat.ini" >all.ini
+    sed -n 's/^;\([a-z_]* = .\)/\1/p; t; /^\[/p; /^[a-z_]* = /p' "$LEAT_TEST_SOURCE_DIR/conf/leat.ini" >all.ini
     exits 0 shmadm check all.ini
 }
 
