@@ -97,6 +97,7 @@ void conf_receiver(leat_config *cfg, const char *name, const char *method, const
 leat_ctx *conf_join(leat_config *cfg); /* frees cfg */
 leat_channel *conf_open(leat_ctx *ctx, const char *name);
 void conf_linked(leat_channel *ch, int peers); /* waits for them */
+void conf_unlinked(leat_channel *ch);          /* waits until the last one has gone */
 
 /* Both ends of a channel in one context: tx binds, rx connects, and they are linked. */
 typedef struct conf_ends {

@@ -140,6 +140,14 @@ void conf_linked(leat_channel *ch, int peers)
     check_ok(leat_channel_wait_peers(ch, peers, SOON_MS));
 }
 
+void conf_unlinked(leat_channel *ch)
+{
+    for (int ms = 0; leat_channel_peers(ch) > 0; ms++) {
+        check(ms < SOON_MS);
+        usleep(1000);
+    }
+}
+
 void conf_ends_open(conf_ends *e, leat_config *cfg, const char *tx_keys, const char *rx_keys)
 {
     conf_sender(cfg, "tx", "bind", "ends", tx_keys);

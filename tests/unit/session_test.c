@@ -261,8 +261,14 @@ static int find(const items *list, leat_item_kind kind, const char *part)
 
 static int remove_item(const items *list, size_t i, unsigned flags, uint64_t *ret_bytes)
 {
-    leat_item item = {.kind = list->at[i].kind, .transport = "mem", .session = list->at[i].session,
-                      .name = list->at[i].name, .shmid = "", .path = "", .why = "", .program = ""};
+    leat_item item = {.kind = list->at[i].kind,
+                      .transport = "mem",
+                      .session = list->at[i].session,
+                      .name = list->at[i].name,
+                      .shmid = "",
+                      .path = "",
+                      .why = "",
+                      .program = ""};
 
     return leati_session_remove("mem", &segment_ops, &item, flags, ret_bytes);
 }
@@ -288,7 +294,7 @@ static void directories_are_private_whatever_the_umask(void)
         check_int(st.st_mode, S_IFDIR | 0700);
         check(fstatat(leati_session_dirfd(s), leati_session_peer(s), &st, 0) == 0);
         check_int(st.st_mode, S_IFREG | 0600);
-        leati_session_close(s, false);
+        leati_session_close(s);
         check_nothing_left();
     }
 }
@@ -354,8 +360,9 @@ static void another_users_directory_is_refused(void)
 
 static void a_session_has_a_plain_name(void)
 {
-    static const char *const bad[] = {"", ".", "..", "a/b", "a b", "\n", "\xc3\xa4",
-                                      "12345678901234567890123456789012345678901234567890123456789012345"};
+    static const char *const bad[] = {
+        "",    ".",  "..",       "a/b",
+        "a b", "\n", "\xc3\xa4", "12345678901234567890123456789012345678901234567890123456789012345"};
     leati_session *s = NULL;
     size_t i;
 
@@ -366,7 +373,7 @@ static void a_session_has_a_plain_name(void)
     }
     check_ok(try_open("...-_.A9", &s));
     check_string(leati_session_name(s), "...-_.A9");
-    leati_session_close(s, false);
+    leati_session_close(s);
     check_nothing_left();
 }
 
@@ -401,8 +408,8 @@ static void a_peer_file_says_who_it_is(void)
     check_contains(text, leati_boot_id());
     check_int(strlen(leati_boot_id()), 36);
     check_int(strlen(leati_session_shmid(t)), 8);
-    leati_session_close(s, false);
-    leati_session_close(t, false);
+    leati_session_close(s);
+    leati_session_close(t);
     check_nothing_left();
 }
 
@@ -416,11 +423,11 @@ static void what_a_killed_process_left_goes_with_the_next_one(void)
     check_int(count_below(), 2 + 1 + 20);
     s = join(); /* disturbs nobody who lives */
     check_int(count_below(), 2 + 2 + 20);
-    leati_session_close(s, false);
+    leati_session_close(s);
     leat_test_kill(pid);
     s = join();
     check_int(count_below(), 2 + 1);
-    leati_session_close(s, false);
+    leati_session_close(s);
     check_nothing_left();
 }
 
@@ -436,14 +443,15 @@ static void who_leaves_with_memory_still_read_is_reaped_by_name(void)
     snprintf(peer, sizeof(peer), "%s", leati_session_peer(t));
     check_error(leati_session_reap(s, peer), EBUSY);
     check_error(leati_session_reap(s, leati_session_peer(s)), EBUSY);
-    leati_session_close(t, true);
+    leati_session_leave(t);
+    leati_session_close(t);
     check_int(count_below(), 2 + 2 + 20);
     check_error(leati_session_reap(s, "../../x.mem.peer"), EINVAL);
     check_error(leati_session_reap(s, "1-0.other.peer"), EINVAL);
     check_ok(leati_session_reap(s, peer));
     check_int(count_below(), 2 + 1);
     check_ok(leati_session_reap(s, peer)); /* gone already */
-    leati_session_close(s, false);
+    leati_session_close(s);
     check_nothing_left();
 }
 
@@ -459,7 +467,8 @@ static void a_strangers_read_lock_is_not_life(void)
     s = join();
     t = join();
     snprintf(peer, sizeof(peer), "%s/%s", leati_session_path(t), leati_session_peer(t));
-    leati_session_close(t, true);
+    leati_session_leave(t);
+    leati_session_close(t);
     fd = open(peer, O_RDONLY | O_CLOEXEC);
     check(fd >= 0 && fcntl(fd, F_OFD_SETLK, &lock) == 0);
     list_all(&list);
@@ -469,7 +478,7 @@ static void a_strangers_read_lock_is_not_life(void)
     check_ok(leati_session_reap(s, strrchr(peer, '/') + 1));
     check(!exists(peer));
     close(fd);
-    leati_session_close(s, false);
+    leati_session_close(s);
     check_nothing_left();
 }
 
@@ -493,7 +502,7 @@ static void a_forked_child_does_not_keep_its_parent_alive(void)
         leati_session_forked(t);
         check_error(leati_session_note_segment(t, "seg_x"), ECHILD);
         leati_address_release(a); /* touches nothing of the parent's */
-        leati_session_close(t, false);
+        leati_session_close(t);
         check(write(go[1], "", 1) == 1);
         for (;;)
             pause();
@@ -503,10 +512,11 @@ static void a_forked_child_does_not_keep_its_parent_alive(void)
     leati_address_release(a);
     check_ok(leati_address_take(s, "data", &a));
     leati_address_release(a);
-    leati_session_close(t, true);
+    leati_session_leave(t);
+    leati_session_close(t);
     check_ok(leati_session_reap(s, peer));
     leat_test_kill(pid);
-    leati_session_close(s, false);
+    leati_session_close(s);
     check_nothing_left();
 }
 
@@ -538,13 +548,13 @@ static void a_broken_peer_file_harms_nobody(void)
     i = find(&list, LEAT_ITEM_SEGMENT, "seg_victim");
     check(i >= 0);
     check_int(list.at[i].state, LEAT_UNKNOWN); /* named by nobody: half a line is none */
-    leati_session_close(s, false);
+    leati_session_close(s);
     s = join();
     check(exists(below("seg_victim")));
     check_int(count_below(), 2 + 1 + 1 + 1); /* directories, our peer file, the fifo, the segment */
     check(unlink(below("%s", text)) == 0);
     check(unlink(below("seg_victim")) == 0);
-    leati_session_close(s, false);
+    leati_session_close(s);
     check_nothing_left();
 }
 
@@ -603,8 +613,8 @@ static void an_address_has_one_binder(void)
     leati_address_release(a);
     check_ok(leati_address_take(t, "data", &b));
     leati_address_release(b);
-    leati_session_close(s, false);
-    leati_session_close(t, false);
+    leati_session_close(s);
+    leati_session_close(t);
     check_nothing_left();
 }
 
@@ -624,9 +634,9 @@ static void a_dead_binders_socket_is_removed(void)
     check_ok(leati_address_take(s, "data", &a));
     check(!exists(below("leat-%u/s/data.mem.sock", (unsigned)geteuid())));
     leati_address_release(a);
-    leati_session_close(s, false);
+    leati_session_close(s);
     s = join(); /* the victim's peer file */
-    leati_session_close(s, false);
+    leati_session_close(s);
     check_nothing_left();
 }
 
@@ -749,7 +759,7 @@ static void force_removes_what_lives(void)
     check_ok(remove_item(&list, (size_t)at, LEAT_REMOVE_FORCE, &bytes));
     check(bytes >= 20 * 4096);
     check_nothing_left();
-    leati_session_close(s, false);
+    leati_session_close(s);
     check_nothing_left();
 }
 
@@ -766,7 +776,7 @@ static void a_whole_life(void)
     make_file(below("leat-%u/s/%s", (unsigned)geteuid(), leati_address_socket(a)), "socket");
     leati_address_release(a);
     unlink(below("seg_life"));
-    leati_session_close(s, false);
+    leati_session_close(s);
 }
 
 /* Lets a child live until its n-th system call and kills it there. Returns whether it got that far. */
@@ -813,7 +823,7 @@ static void killed_at_any_system_call_nothing_stays(void)
         if (n % 2 == 0) {
             /* A survivor joins and leaves... */
             s = join();
-            leati_session_close(s, false);
+            leati_session_close(s);
         } else {
             /* ...or an administrator removes all that is proved dead. */
             list_all(&list);
@@ -878,17 +888,18 @@ static void starting_and_cleaning_race_2000_times(void)
         check(exists(below("leat-%u/s/data.mem.lock", (unsigned)geteuid())));
         if (i % 4 == 0) {
             leati_address_release(a);
-            leati_session_close(s, true); /* leaves its peer file for the reaper */
+            leati_session_leave(s);
+    leati_session_close(s); /* leaves its peer file for the reaper */
             continue;
         }
         leati_address_release(a);
         check(unlink(below("%s", segment)) == 0);
-        leati_session_close(s, false);
+        leati_session_close(s);
     }
     atomic_store(race_over, true);
     leat_test_join(reaper);
     s = join();
-    leati_session_close(s, false);
+    leati_session_close(s);
     check_nothing_left();
 }
 
@@ -915,7 +926,7 @@ static void binder_run(void *arg)
         (*taken)++;
         leati_address_release(a);
     }
-    leati_session_close(s, false);
+    leati_session_close(s);
 }
 
 static void two_binders_never_both_have_an_address(void)

@@ -38,7 +38,6 @@ static void *map_sparse(int fd, uint64_t size, int protection)
         errno = error;
         return NULL;
     }
-    (void)madvise(base, size, MADV_DONTFORK);
     return base;
 }
 
@@ -95,6 +94,7 @@ static int shm_create(segment *seg, leati_session *session, const leat_settings 
                       (unsigned long long)seg->size, strerror(errno));
         goto close_file;
     }
+    (void)madvise(seg->base, seg->size, MADV_DONTFORK);
     r = leati_session_note_segment(session, seg->name);
     if (r < 0)
         goto unmap;
@@ -136,12 +136,8 @@ static int shm_give_back(segment *seg, uint64_t offset, uint64_t length)
     return fallocate(seg->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length) < 0 ? -errno : 0;
 }
 
-static void shm_destroy(segment *seg, leati_session *session, bool keep)
+static void shm_destroy(segment *seg)
 {
-    char path[4096];
-    snprintf(path, sizeof path, "%s/%s", leati_session_root(session), seg->name);
-    if (!keep && unlink(path) < 0 && errno != ENOENT)
-        leat_logf(LEAT_LOG_WARNING, "%s: cannot be removed: %s", path, strerror(errno));
     munmap(seg->base, seg->size);
     close(seg->fd);
     seg->fd = -1;

@@ -133,7 +133,7 @@ static int reap_file(const char *file, void *user)
     char name[LEATI_FILE_MAX], socket[LEATI_FILE_MAX];
     int r = 0;
 
-    if (strcmp(file, s->peer) == 0)
+    if (strcmp(file, s->peer) == 0 && !s->left)
         return 0;
     if (leati_file_is(file, s->transport, "peer", name)) {
         r = reap_peer(s, file);
@@ -243,21 +243,30 @@ free_session:
     return r;
 }
 
-void leati_session_close(leati_session *s, bool keep)
+void leati_session_leave(leati_session *s)
 {
     static const char left[] = "state = left\n";
 
+    if (s->forked || s->left)
+        return;
+    s->left = true;
+    if (leati_lock_append(s->peerfd, left, sizeof(left) - 1) < 0)
+        leat_logf(LEAT_LOG_DEBUG, "%s/%s: cannot be marked as left", s->path, s->peer);
+    close(s->peerfd);
+    s->peerfd = -1;
+}
+
+void leati_session_close(leati_session *s)
+{
     if (s == NULL)
         return;
     if (!s->forked) {
-        if (!keep)
+        if (!s->left) {
             unlinkat(s->dirfd, s->peer, 0); /* still locked: who opened it before finds us alive, or the name gone */
-        else if (leati_lock_append(s->peerfd, left, sizeof(left) - 1) < 0)
-            leat_logf(LEAT_LOG_DEBUG, "%s/%s: cannot be marked as left", s->path, s->peer);
-        close(s->peerfd);
+            close(s->peerfd);
+        }
         close(s->dirfd);
-        if (!keep)
-            (void)leati_dir_drop(s->root, s->uid, s->name); /* stays as long as others are in it */
+        (void)leati_dir_drop(s->root, s->uid, s->name); /* stays as long as others are in it */
     }
     pthread_mutex_destroy(&s->mutex);
     free(s);

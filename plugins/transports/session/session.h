@@ -38,9 +38,12 @@ typedef struct leati_segment_ops {
 int leati_session_open(const leat_attach_info *info, const char *transport, const leati_segment_ops *ops,
                        leati_session **ret_session);
 
-/* Leaves: removes the peer file (and tries to remove the directory) and drops the lock. keep: the peer file stays,
- * marked `state = left`, since its segments are still read; survivors reap it. */
-void leati_session_close(leati_session *s, bool keep);
+/* Leaves: removes the peer file (unless `left`) and tries to remove the directory, drops the lock, and frees. */
+void leati_session_close(leati_session *s);
+
+/* Drops the lock and leaves the peer file, marked `state = left`, since its segments are still read: from here on it is
+ * like a dead process's, and whoever finds it reaps it. leati_session_reap() and _sweep() still work. */
+void leati_session_leave(leati_session *s);
 
 /* In the child after fork(): closes the descriptors, async-signal-safe. */
 void leati_session_forked(leati_session *s);

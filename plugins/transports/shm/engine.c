@@ -3,15 +3,15 @@
  * engine.c - one context's part in a session: its segment, its heap, its link thread; joining and leaving. What kind of
  * memory the segment is, only the segment_kind knows.
  *
- * Leaving. Peers may still read what we sent. The sockets are closed last: their end is what peers wait for before they
- * remove our names, and at that moment our lock must be free already. So: channels closed (BYE said), link thread ended,
- * peer file's lock dropped (kept as a file if anything of ours is unread), sockets closed.
+ * Leaving. Peers may still read what we sent, and the program may still have messages open. So there are two steps: leave()
+ * settles our names on the machine and the sockets, destroy() frees the memory once no message refers to it.
  */
 #include "engine.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -100,6 +100,7 @@ static void fill_header(engine *e, const leat_attach_info *info)
 
 int engine_attach(const segment_kind *kind, const leat_attach_info *info, void **ret_state)
 {
+    uint64_t bytes;
     engine *e = calloc(1, sizeof *e);
     if (!e)
         return leat_fail(ENOMEM, "%s: no memory to join session %s", kind->transport, info->session);
@@ -132,9 +133,10 @@ int engine_attach(const segment_kind *kind, const leat_attach_info *info, void *
 fini_heap:
     heap_fini(&e->heap);
 destroy_segment:
-    kind->destroy(&e->seg, e->session, false);
+    (void)kind->remains.remove(leati_session_root(e->session), e->seg.name, &bytes);
+    kind->destroy(&e->seg);
 close_session:
-    leati_session_close(e->session, false);
+    leati_session_close(e->session);
 free_engine:
     pthread_cond_destroy(&e->changed);
     pthread_mutex_destroy(&e->mutex);
@@ -144,34 +146,73 @@ free_engine:
 
 /* ---- leaving -------------------------------------------------------------------------------------------------------- */
 
+/* Whether the peer of a link is at the other end of its socket still. */
+static bool peer_is_there(const peer_link *l)
+{
+    char byte;
+    return l->fd >= 0 && recv(l->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0;
+}
+
+static void forget_link(engine *e, peer_link *l)
+{
+    if (l->fd >= 0)
+        close(l->fd);
+    if (l->bell >= 0)
+        close(l->bell);
+    if (l->tx) {
+        free(l->tx->blocks);
+        free(l->tx->free_refs);
+        free(l->tx);
+    }
+    if (l->rx) {
+        free(l->rx->handles);
+        free(l->rx);
+    }
+    if (l->peer_base)
+        e->kind->unmap(l->peer_base, l->peer_size);
+    free(l);
+}
+
+/* Leaves the session: settles what becomes of our names. The order matters, so that of two that leave at once the later
+ * one clears up after both: the lock is dropped, the sockets are closed, then it is looked whether the others are gone. If
+ * our lock was still held when a peer looked, the peer's socket was closed before we look at it. */
+static void leave(engine *e)
+{
+    const char *own_file = leati_session_peer(e->session);
+    bool keep = false, awaited = false;
+    uint64_t bytes;
+    for (const peer_link *l = e->links; l; l = l->next)
+        if (l->state == LINK_UP && l->tx && !l->ended && strcmp(l->peer_file, own_file) != 0 && !tx_finished(l->tx))
+            keep = true;
+    if (keep)
+        leati_session_leave(e->session);
+    else
+        (void)e->kind->remains.remove(leati_session_root(e->session), e->seg.name, &bytes);
+    for (peer_link **at = &e->links; *at;) {
+        peer_link *l = *at;
+        if (strcmp(l->peer_file, own_file) != 0 && peer_is_there(l))
+            awaited = true; /* it sees our end, reads what it will, and then reaps what we left */
+        if (l->rx && l->rx->held) {
+            at = &l->next; /* the program has messages of this peer: its socket says so until they are closed */
+            continue;
+        }
+        *at = l->next;
+        forget_link(e, l);
+    }
+    /* Clears up after peers that are gone, and after ourselves if nobody else will. */
+    if (!keep || !awaited)
+        leati_session_sweep(e->session);
+    leati_session_close(e->session);
+    e->session = NULL;
+}
+
+/* Nothing of the program refers to this engine any more. */
 static void destroy(engine *e)
 {
-    bool keep = false;
-    for (peer_link *l = e->links; l; l = l->next)
-        if (l->state == LINK_UP && l->tx && !l->ended && !tx_finished(l->tx))
-            keep = true;
-    heap_fini(&e->heap);
-    e->kind->destroy(&e->seg, e->session, keep);
-    leati_session_close(e->session, keep);
     while (e->links) {
         peer_link *l = e->links;
         e->links = l->next;
-        if (l->fd >= 0)
-            close(l->fd);
-        if (l->bell >= 0)
-            close(l->bell);
-        if (l->tx) {
-            free(l->tx->blocks);
-            free(l->tx->free_refs);
-            free(l->tx);
-        }
-        if (l->rx) {
-            free(l->rx->handles);
-            free(l->rx);
-        }
-        if (l->peer_base)
-            e->kind->unmap(l->peer_base, l->peer_size);
-        free(l);
+        forget_link(e, l);
     }
     while (e->ports) {
         port *p = e->ports;
@@ -179,6 +220,8 @@ static void destroy(engine *e)
         bias_fini(&p->lock);
         free(p);
     }
+    heap_fini(&e->heap);
+    e->kind->destroy(&e->seg);
     close(e->wake_fd);
     close(e->epoll_fd);
     if (e->names_fd >= 0)
@@ -208,6 +251,7 @@ void engine_detach(void *state)
     engine *e = state;
     thread_stop(e);
     pthread_mutex_lock(&e->mutex);
+    leave(e);
     e->detached = true;
     engine_unlock_and_collect(e);
 }
@@ -215,7 +259,9 @@ void engine_detach(void *state)
 void engine_forked(void *state)
 {
     engine *e = state;
-    leati_session_forked(e->session);
+    e->forked = true;
+    if (e->session)
+        leati_session_forked(e->session);
     e->kind->forked(&e->seg);
     /* Links, bells and listeners: a peer must see our end even if this child lives on. The lists may be half changed by a
      * thread that does not exist here, but each store to them left them whole. */
@@ -231,7 +277,9 @@ void engine_forked(void *state)
     close(e->wake_fd);
     if (e->names_fd >= 0)
         close(e->names_fd);
-    for (const port *p = e->ports; p; p = p->next)
+    for (port *p = e->ports; p; p = p->next) {
         if (p->epoll_fd >= 0)
             close(p->epoll_fd);
+        atomic_store_explicit(&p->lock.owner, 0, memory_order_relaxed); /* closing a message takes the slow path */
+    }
 }

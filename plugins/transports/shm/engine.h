@@ -82,6 +82,7 @@ typedef struct lane_rx {
 typedef struct parcel {
     struct parcel *next;
     size_t count;
+    leat_msg_body **pointers; /* to the parts, as tx_push() wants them */
     leat_msg_body parts[];
 } parcel;
 
@@ -222,6 +223,7 @@ struct engine {
     _Atomic int64_t handles; /* message handles made by copying less those closed by other threads */
     _Atomic uint32_t memory_waiters;
     bool detached;
+    bool forked; /* we are in a child: everything is the parent's, and the segment is not mapped */
     char program[32];
 };
 

@@ -257,7 +257,9 @@ static parcel *parcel_of(port *p, lane_tx *tx, uint64_t *index)
             break;
         n++;
     }
-    parcel *c = calloc(1, sizeof *c + n * sizeof *c->parts);
+    parcel *c = calloc(1, sizeof *c + n * (sizeof *c->parts + sizeof *c->pointers));
+    if (c)
+        c->pointers = (leat_msg_body **)(void *)&c->parts[n];
     i = *index;
     for (size_t k = 0; k < n; k++) {
         const layout_slot *slot = &tx->slots[i & tx->mask];
@@ -300,8 +302,10 @@ static parcel *parcel_of(port *p, lane_tx *tx, uint64_t *index)
                 c = NULL;
             }
         }
-        if (c)
+        if (c) {
             c->parts[k] = m;
+            c->pointers[k] = &c->parts[k];
+        }
     }
     *index = i;
     if (c)

@@ -123,6 +123,8 @@ static void block_release(leat_msg_body *msg)
         return;
     }
     engine *e = p->engine;
+    if (unlikely(e->forked))
+        return;
     pthread_mutex_lock(&e->mutex);
     if (drop_reference(&b->refs))
         free_to_heap(e, b);
@@ -143,6 +145,8 @@ static int block_share(leat_msg_body *msg, leat_msg_body *ret_copy)
 static int replace_by_copy(engine *e, port *p, leat_msg_body *msg)
 {
     block *b;
+    if (e->forked)
+        return leat_fail(ECHILD, "channel %s is the parent's; a forked child makes its own context", p->name);
     int r = heap_alloc(&e->heap, msg->u.block.size ? msg->u.block.size : 1, LAYOUT_LINE, &b);
     if (r < 0)
         return r == -EAGAIN ? leat_fail(EAGAIN, "channel %s: no free range of %llu bytes to copy a message into; "
@@ -189,6 +193,8 @@ static void held_release(leat_msg_body *msg)
 {
     lane_rx *rx = msg->u.block.owner;
     uint32_t reference = (uint32_t)msg->u.block.a;
+    if (unlikely(rx->link->engine->forked))
+        return;
     /* Other handles of this program to the same block: only the last returns it. */
     if (!drop_reference(&rx->handles[reference]))
         return;

@@ -67,19 +67,16 @@ bool port_flush_parcels(port *p)
 {
     while (p->parcels) {
         parcel *c = p->parcels;
-        leat_msg_body *parts[c->count];
-        for (size_t i = 0; i < c->count; i++)
-            parts[i] = &c->parts[i];
         uint64_t slots, pinned, bytes;
         uint32_t refs;
-        measure(p, parts, c->count, &slots, &refs, &pinned, &bytes);
+        measure(p, c->pointers, c->count, &slots, &refs, &pinned, &bytes);
         lane_tx *tx = choose(p, (uint32_t)slots, refs, pinned);
         if (!tx)
             return false;
         p->parcels = c->next;
         if (!p->parcels)
             p->parcels_end = &p->parcels;
-        tx_push(p, tx, parts, c->count, (uint32_t)slots);
+        tx_push(p, tx, c->pointers, c->count, (uint32_t)slots);
         STORE(p->entry->redelivered, p->entry->redelivered + 1);
         free(c);
     }

@@ -33,8 +33,8 @@ typedef struct segment_kind {
     int (*reserve)(segment *seg, uint64_t offset, uint64_t length);
     /* Gives the pages of a range back to the system; they are zero and not reserved afterwards. */
     int (*give_back)(segment *seg, uint64_t offset, uint64_t length);
-    /* Unmaps, and removes the name unless `keep`. */
-    void (*destroy)(segment *seg, leati_session *session, bool keep);
+    /* Unmaps and closes; the name is another matter (remains.remove). */
+    void (*destroy)(segment *seg);
     /* Closes in a forked child what would keep the parent alive. Async-signal-safe. */
     void (*forked)(segment *seg);
 
