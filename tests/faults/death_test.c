@@ -207,9 +207,11 @@ static void parent_of_a_child(int fd, void *arg)
     leat_ctx *ctx = conf_join(cfg);
     leat_channel *tx = conf_open(ctx, "data");
     conf_linked(tx, 1);
-    *ret_child = fork();
-    check(*ret_child >= 0);
-    if (*ret_child == 0) {
+    pid_t child = fork();
+    check(child >= 0);
+    if (child > 0)
+        *ret_child = child; /* the mapping is the child's too */
+    if (child == 0) {
         close(fd);
         for (;;)
             pause();

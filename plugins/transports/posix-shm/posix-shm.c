@@ -232,7 +232,7 @@ static int shm_describe(const char *root, const char *name, leat_item *item)
     if (r == -EACCES)
         return leat_fail(EACCES, "%s/%s: no permission to read it", root, name);
     segment_reader reader = {.fd = fd, .size = (uint64_t)st.st_size};
-    r = inspect_describe(&reader, item);
+    r = inspect_describe(&kind, root, &reader, item);
     close(fd);
     return r;
 }

@@ -363,7 +363,7 @@ void thread_stop(engine *e);
 
 /* inspect.c */
 /* Fills what the header tells. -EBADMSG: it is not a segment of leat, or of another version; said. */
-int inspect_describe(const segment_reader *reader, leat_item *item);
+int inspect_describe(const segment_kind *kind, const char *root, const segment_reader *reader, leat_item *item);
 /* leat_transport_ops.inspect */
 int inspect_channels(const segment_kind *kind, const leat_item *item, leat_channel_info_fn *fn, void *user);
 

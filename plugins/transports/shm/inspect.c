@@ -40,7 +40,38 @@ static int read_header(const segment_reader *reader, layout_header *ret_header)
     return 0;
 }
 
-int inspect_describe(const segment_reader *reader, leat_item *item)
+/* What receivers have returned and the owner has not looked at yet, since nothing made it: free in all but the books. */
+static void count_returned(const segment_kind *kind, const char *root, const segment_reader *own, const layout_lane *lane,
+                           int64_t *blocks, int64_t *bytes)
+{
+    layout_tx tx;
+    layout_rx rx;
+    segment_reader peer;
+    char name[sizeof lane->peer_segment + 1] = "";
+    memcpy(name, lane->peer_segment, sizeof lane->peer_segment);
+    if (read_at(own, lane->half, &tx, sizeof tx) < 0 || kind->open(root, name, &peer) < 0)
+        return;
+    if (read_at(&peer, lane->peer_half, &rx, sizeof rx) == 0 && rx.returned - tx.taken_back <= lane->refs) {
+        for (uint64_t i = tx.taken_back; i != rx.returned; i++) {
+            uint32_t reference;
+            layout_book book;
+            uint64_t at = lane->peer_half + sizeof rx + (i & (lane->refs - 1)) * sizeof reference;
+            if (read_at(&peer, at, &reference, sizeof reference) < 0 || reference >= lane->refs)
+                break;
+            at = lane->half + sizeof tx + lane->slots * sizeof(layout_slot) + reference * sizeof book;
+            if (read_at(own, at, &book, sizeof book) < 0)
+                break;
+            if (book.offset) {
+                *blocks += 1;
+                *bytes += (int64_t)book.size;
+            }
+        }
+    }
+    if (peer.fd >= 0)
+        close(peer.fd);
+}
+
+int inspect_describe(const segment_kind *kind, const char *root, const segment_reader *reader, leat_item *item)
 {
     layout_header h;
     int r = read_header(reader, &h);
@@ -48,7 +79,7 @@ int inspect_describe(const segment_reader *reader, leat_item *item)
         return r;
     if (strcmp(h.boot_id, leati_boot_id()) != 0)
         item->state = LEAT_DEAD; /* it survived a reboot; its owner did not */
-    int64_t cached_bytes = 0, cached_blocks = 0, peers = 0;
+    int64_t cached_bytes = 0, cached_blocks = 0, peers = 0; /* cached or returned: no message is in it */
     layout_channel c;
     int steps = 0;
     for (uint64_t at = h.channels; at && steps < CHAIN_MAX && read_at(reader, at, &c, sizeof c) == 0; at = c.next, steps++) {
@@ -58,6 +89,12 @@ int inspect_describe(const segment_reader *reader, leat_item *item)
         cached_blocks += (int64_t)c.cached_blocks;
         peers += (int64_t)c.peers;
     }
+    layout_lane lane;
+    steps = 0;
+    for (uint64_t at = h.lanes; at && steps < CHAIN_MAX && read_at(reader, at, &lane, sizeof lane) == 0;
+         at = lane.next, steps++)
+        if (lane.state == ENTRY_OPEN && lane.kind == LANE_TX)
+            count_returned(kind, root, reader, &lane, &cached_blocks, &cached_bytes);
     item->heap_size = (int64_t)h.heap_size;
     item->used = (int64_t)(h.used - h.own_bytes) - cached_bytes;
     item->peak = (int64_t)h.peak;

@@ -141,6 +141,7 @@ static uint64_t write_block(lane_tx *tx, uint64_t index, const leat_msg_body *pa
     tx->pinned += b->size;
     layout_book *entry = &tx->book[reference];
     STORE(entry->length, d.length);
+    STORE(entry->size, b->size);
     STORE(entry->index, index);
     STORE(entry->tick, tick_ms());
     STORE(entry->offset, d.offset);
@@ -226,6 +227,7 @@ bool tx_take_returns(port *p, lane_tx *tx)
         tx->returned++;
         message_put_block(p, close_reference(tx, reference));
     }
+    STORE(tx->half->taken_back, tx->returned);
     return true;
 broken:
     tx->broken = true;

@@ -79,10 +79,11 @@ typedef struct layout_descriptor {
 
 /* One reference handed out on a lane: an entry in the owner's book. Writer: the owner; read by shmadm only. */
 typedef struct layout_book {
-    uint64_t offset; /* of the block; 0: the entry is free */
-    uint64_t length;
-    uint64_t index; /* of the slot that names it: below the receiver's head it is held, else queued */
-    uint64_t tick;  /* when it was handed out, coarse monotonic milliseconds */
+    uint64_t offset; /* of the block's bytes; 0: the entry is free */
+    uint64_t length; /* of the message */
+    uint64_t size;   /* of the block */
+    uint64_t index;  /* of the slot that names it: below the receiver's head it is held, else queued */
+    uint64_t tick;   /* when it was handed out, coarse monotonic milliseconds */
 } layout_book;
 
 /* ---- the halves of a lane -------------------------------------------------------------------------------------- */
@@ -92,7 +93,8 @@ typedef struct layout_tx {
     /* Line 0, written at each message; read by shmadm only (the receiver watches the slots). */
     uint64_t tail; /* slots published */
     uint64_t sent; /* messages published */
-    uint64_t reserved0[6];
+    uint64_t taken_back; /* references taken back; those between here and the receiver's `returned` are free too */
+    uint64_t reserved0[5];
     /* Line 1, written before the sender sleeps; the receiver looks at it after storing head or returned. 0: not waiting.
      * The receiver rings when it has reached the number. */
     uint64_t want_head;
@@ -201,7 +203,7 @@ static inline uint64_t layout_hash(void)
 _Static_assert(sizeof(layout_slot) == 64, "a slot is a cache line");
 _Static_assert(sizeof(layout_descriptor) <= SLOT_PAYLOAD, "a descriptor fits a slot");
 _Static_assert(sizeof(layout_descriptor) == 40, "layout");
-_Static_assert(sizeof(layout_book) == 32, "layout");
+_Static_assert(sizeof(layout_book) == 40, "layout");
 _Static_assert(sizeof(layout_tx) == 128 && offsetof(layout_tx, want_head) == 64, "layout");
 _Static_assert(sizeof(layout_rx) == 128 && offsetof(layout_rx, returned) == 64, "layout");
 _Static_assert(offsetof(layout_channel, messages_in) == 192, "layout");

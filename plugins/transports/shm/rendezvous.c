@@ -158,8 +158,10 @@ static void try_connect(engine *e, connector *c, int64_t now_ns)
         if (r == 0) {
             c->link = made;
         } else {
-            leat_logf(LEAT_LOG_ERROR, "channel %s: cannot link with %s: %s", c->port->name, c->address, strerror(-r));
-            c->pause_ns = 50000000;
+            bool gone = r == -ECONNRESET || r == -EPIPE; /* the binder died in between: the next one's name tells */
+            leat_logf(gone ? LEAT_LOG_DEBUG : LEAT_LOG_ERROR, "channel %s: cannot link with %s: %s", c->port->name,
+                      c->address, strerror(-r));
+            c->pause_ns = gone ? 0 : 50000000;
             pause_connector(c, now_ns);
         }
         return;
