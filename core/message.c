@@ -74,8 +74,6 @@ int leat_msg_truncate(leat_msg *msg, size_t size)
 int leat_msg_copy(leat_msg *msg, leat_msg *ret_copy)
 {
     leat_msg_body *body = leati_body(msg), copy = *body;
-    if (msg == ret_copy)
-        return 0;
     if (body->kind == LEAT_BODY_BLOCK) {
         int r = body->u.block.ops->share(body, &copy);
         if (r < 0)
@@ -115,10 +113,10 @@ static bool has_heap_size(const leat_plugin *plugin)
 int leati_alloc_timed_out(const leat_channel *ch, const leati_port *port, size_t size, int timeout_ms)
 {
     const leat_plugin *plugin = port->transport->plugin;
-    return leat_fail(
-        EAGAIN, "channel %s: no %zu bytes came free within %d ms: receivers hold what this program sent%s%s%s",
-        ch->name, size, timeout_ms, has_heap_size(plugin) ? "; more fits with heap_size in [transport " : "",
-        has_heap_size(plugin) ? plugin->name : "", has_heap_size(plugin) ? "]" : "");
+    bool heap = has_heap_size(plugin);
+    return leat_fail(EAGAIN, "channel %s: no %zu bytes came free within %d ms%s%s%s", ch->name, size, timeout_ms,
+                     heap ? "; more fits with a larger heap_size in [transport " : "", heap ? plugin->name : "",
+                     heap ? "]" : "");
 }
 
 /* `timeout_ms` bounds the wait; ret_body is written only on success. */

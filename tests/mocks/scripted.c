@@ -62,7 +62,7 @@ scripted the_script = {
 static void ring(port *p, unsigned events)
 {
     const uint64_t one = 1;
-    if (p->raised & events && write(p->fd, &one, sizeof(one)) < 0)
+    if (p->raised & events && !the_script.deaf && write(p->fd, &one, sizeof(one)) < 0)
         abort();
 }
 

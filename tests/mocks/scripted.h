@@ -12,6 +12,7 @@
 typedef struct scripted {
     /* What a test sets. */
     int probe_error, attach_error, open_error, bind_error; /* 0 or errno */
+    bool deaf;                                             /* its descriptor never rings */
     bool lies;                                             /* `ready` always says yes */
 
     /* What a test reads. */

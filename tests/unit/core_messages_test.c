@@ -130,6 +130,31 @@ static void allocation_waits_for_memory_and_names_heap_size(void)
     rt_clean();
 }
 
+static void memory_later(void *script)
+{
+    ((scripted *)script)->give_memory(1000);
+}
+
+/* What came back between the try and raise rings no more. */
+static void memory_that_came_back_without_a_ring_is_found(void)
+{
+    leat_ctx *ctx = NULL;
+    leat_channel *ch = rt_channel("push", "", &ctx);
+    scripted *script = rt_script("scripted");
+    leat_msg msg = LEAT_MSG_INIT;
+    script->give_memory(-(1L << 40));
+    script->lies = script->deaf = true;
+    rt_after_ms(50, memory_later, script);
+    int64_t start = rt_now_ns();
+    check_ok(leat_msg_alloc(ch, 200, -1, &msg));
+    rt_took(start, 50);
+    rt_join_threads();
+    leat_msg_close(&msg);
+    leat_channel_close(ch);
+    leat_ctx_free(ctx);
+    rt_clean();
+}
+
 /* A transport cannot tell room from memory in `ready`: the wait must neither hang nor run hot. */
 static void waiting_for_memory_sleeps_although_the_port_says_ready(void)
 {
@@ -263,6 +288,7 @@ static const leat_test tests[] = {
     RT_TEST("allocation waits for memory and names heap_size", allocation_waits_for_memory_and_names_heap_size),
     RT_TEST("waiting for memory sleeps although the port says ready",
             waiting_for_memory_sleeps_although_the_port_says_ready),
+    RT_TEST("memory that came back without a ring is found", memory_that_came_back_without_a_ring_is_found),
     RT_TEST("a copy shares the bytes and both must be closed", a_copy_shares_the_bytes_and_both_must_be_closed),
     RT_TEST("truncation only shortens", truncation_only_shortens),
     RT_TEST("moving closes the target and empties the source", moving_closes_the_target_and_empties_the_source),

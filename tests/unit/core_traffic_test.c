@@ -143,7 +143,10 @@ static void a_pattern_that_does_not_send_or_receive_says_so(void)
 {
     leat_ctx *ctx = NULL;
     leat_channel *ch = rt_channel("push", "", &ctx);
+    scripted *script = rt_script("scripted");
     leat_msg msg = LEAT_MSG_INIT;
+    script->feed("c", 1, "text", 5); /* even if the transport would */
+    script->give_room(1);
     check_error(leat_recv(ch, &msg, -1), ENOTSUP);
     check_contains(leat_error(), "channel c is push, which does not receive");
     check_error(leat_recv_parts(ch, &msg, 1, -1), ENOTSUP);
