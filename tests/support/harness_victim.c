@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * harness_victim.c - tests that go wrong, each in its own way; harness_test.c runs them and looks at the verdicts. Never
- * part of `make check` by itself.
+ * harness_victim.c - tests that go wrong, each in its own way; harness_test.c runs them and looks at the verdicts.
+ * Never part of `make check` by itself.
  */
 #include "leat_test.h"
 

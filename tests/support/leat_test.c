@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * leat_test.c - runs a table of tests: forks a process for each, lets cmocka run it there, waits until it ends or its time
- * is over, looks at what it left, and prints TAP. This process itself never calls leat, starts no thread and maps no
+ * leat_test.c - runs a table of tests: forks a process for each, lets cmocka run it there, waits until it ends or its
+ * time is over, looks at what it left, and prints TAP. This process itself never calls leat, starts no thread and maps no
  * shared memory of leat's, so that whatever a test does to its own process cannot reach it.
  */
 #include "leat_test.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * leat_test.h - how a test of leat is written. Each test runs in a process of its own with a session of its own and a
- * time limit; afterwards the harness looks from outside whether anything is left in /dev/shm, among the System V ids, or
- * running, and fails the test if so. Knows nothing of channels or transports.
+ * time limit; afterwards the harness looks from outside whether anything is left in /dev/shm, among the System V ids,
+ * or running, and fails the test if so. Knows nothing of channels or transports.
  *
  *     static void a_full_queue_holds_the_sender_back(void) { ... check_ok(leat_send(ch, &msg, 0)); ... }
  *
@@ -31,17 +31,17 @@
 #include <sys/types.h>
 
 typedef struct leat_test {
-    const char *name;   /* NULL ends the table */
+    const char *name; /* NULL ends the table */
     void (*run)(void);
-    unsigned limit_s;   /* 0: 60; multiplied by leat_test_slowness() */
+    unsigned limit_s; /* 0: 60; multiplied by leat_test_slowness() */
 } leat_test;
 
 /* Runs the table; returns the exit status: 0 all passed or skipped, 1 some failed, 2 usage. */
 int leat_test_main(const leat_test *tests, int argc, char **argv);
 
-#define LEAT_TEST_MAIN(tests)              \
-    int main(int argc, char **argv)        \
-    {                                      \
+#define LEAT_TEST_MAIN(tests)                     \
+    int main(int argc, char **argv)               \
+    {                                             \
         return leat_test_main(tests, argc, argv); \
     }
 
@@ -81,8 +81,7 @@ void leat_test_kill(pid_t pid);
 #define check_ok(call) leat_test_check_ok(__FILE__, __LINE__, #call, (call))
 /* `call` failed with this errno (a positive number). */
 #define check_error(call, error) leat_test_check_error(__FILE__, __LINE__, #call, (call), error)
-#define check(condition) \
-    ((condition) ? (void)0 : leat_test_fail(__FILE__, __LINE__, "not true: %s", #condition))
+#define check(condition) ((condition) ? (void)0 : leat_test_fail(__FILE__, __LINE__, "not true: %s", #condition))
 #define check_int(got, wanted) leat_test_check_int(__FILE__, __LINE__, #got, got, wanted)
 #define check_string(got, wanted) leat_test_check_string(__FILE__, __LINE__, #got, got, wanted)
 /* The string `text` contains `part`. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * leat_test_config.c - what the harness gives a test of leat itself: its configuration, and checks that show leat_error().
- * The only file of the harness that calls leat, through leat.h.
+ * leat_test_config.c - what the harness gives a test of leat itself: its configuration, and checks that show
+ * leat_error(). The only file of the harness that calls leat, through leat.h.
  */
 #include "leat_test.h"
 

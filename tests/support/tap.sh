@@ -6,8 +6,8 @@
 #     run_tests a_file_arrives_whole another_test
 #
 # runs each in a shell, a session ($LEAT_SESSION) and a directory ($DIR, the current one) of its own under a time limit
-# ($TEST_LIMIT, 120 s), looks at what it left in /dev/shm or running, and prints TAP. An argument of the script runs only
-# the tests whose name contains it. The shell runs with `set -eu -o pipefail`, so that a failing command fails the test.
+# ($TEST_LIMIT, 120 s), looks at what it left in /dev/shm or running, and prints TAP. An argument of the script runs
+# only the tests whose name contains it. The shell runs with `set -eu -o pipefail`, so that a failing command fails the test.
 
 set -u
 : "${LEAT_TEST_SOURCE_DIR:=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}"
@@ -74,7 +74,8 @@ run_one() { # NUMBER TEST
     local number=$1 test=$2 dir pid status=0 left name=${2//_/ }
     dir=$(mktemp -d "${TMPDIR:-/tmp}/leat-test.XXXXXX")
     export LEAT_SESSION="test-$$-$number" DIR=$dir
-    timeout -k 5 "$((${TEST_LIMIT:-120} * LEAT_TEST_SLOWNESS))" bash "$0" --run "$test" >"$dir/.output" 2>&1 </dev/null &
+    timeout -k 5 "$((${TEST_LIMIT:-120} * LEAT_TEST_SLOWNESS))" \
+        bash "$0" --run "$test" >"$dir/.output" 2>&1 </dev/null &
     pid=$!
     wait "$pid" || status=$?
     left=""
