@@ -268,6 +268,11 @@ static void close_port(void *port_, int linger_ms)
     free(p);
 }
 
+static bool owns(void *port_, const leat_msg_body *msg)
+{
+    return msg->u.block.ops == &block_ops && msg->u.block.owner == port_;
+}
+
 static int send_parts(void *port_, leat_msg_body *const *parts, size_t n)
 {
     port *p = port_;
@@ -287,6 +292,8 @@ static int send_parts(void *port_, leat_msg_body *const *parts, size_t n)
         const void *data = block ? parts[i]->u.block.data : parts[i]->u.bytes;
         size_t size = block ? parts[i]->u.block.size : parts[i]->inline_size;
         the_script.last_blocks += block;
+        if (block && !owns(p, parts[i]))
+            the_script.violations++;
         memset(the_script.last, 0, sizeof(the_script.last));
         memcpy(the_script.last, data, size < sizeof(the_script.last) ? size : sizeof(the_script.last) - 1);
     }
@@ -338,11 +345,6 @@ static int alloc_block(void *port_, size_t size, size_t align, leat_msg_body *re
     int r = make_block(port_, size, align, ret_msg);
     pthread_mutex_unlock(&lock);
     return r;
-}
-
-static bool owns(void *port_, const leat_msg_body *msg)
-{
-    return msg->u.block.ops == &block_ops && msg->u.block.owner == port_;
 }
 
 static unsigned ready(void *port_, unsigned events)

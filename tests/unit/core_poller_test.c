@@ -69,12 +69,14 @@ static void nothing_ready_is_eagain_in_time(void)
     static const char *const modes[] = {"wait=adaptive", "wait=sleep", "wait=poll"};
     for (int m = 0; m < 3; m++) {
         leat_event event;
+        int raises = rt_script("scripted")->raises;
         set_up("pair", modes[m]);
         add_all(LEAT_IN);
         for (int i = 0; i < 4; i++) {
             rt_times_out(leat_poller_wait(poller, &event, 1, timeouts[i]), timeouts[i]);
         }
         check_error(leat_poller_wait(poller, &event, 0, 0), EINVAL);
+        check((rt_script("scripted")->raises > raises) == (m < 2)); /* only poll never sleeps */
         tear_down();
     }
 }

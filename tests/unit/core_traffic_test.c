@@ -267,6 +267,50 @@ static void a_block_goes_over_several_transports_each_in_its_own_memory(void)
     rt_clean();
 }
 
+static void copies_for_a_port_without_room_are_made_anew_for_the_next(void)
+{
+    leat_config *cfg = rt_config();
+    rt_keys(cfg, "channel a", "type=push;method=bind;address=a;transport=scripted");
+    rt_keys(cfg, "channel c", "type=push;method=bind;address=here, script2://there;transport=scripted");
+    leat_ctx *ctx = rt_join(cfg);
+    leat_channel *a = rt_open(ctx, "a"), *c = rt_open(ctx, "c");
+    scripted *one = rt_script("scripted"), *two = rt_script("scripted-two");
+    leat_msg msgs[2] = {LEAT_MSG_INIT, LEAT_MSG_INIT};
+    one->lies = true; /* says ready, and has no room */
+    two->give_room(1);
+    rt_make(a, "foreign", 100, &msgs[0]);
+    rt_make(a, "foreign", 200, &msgs[1]);
+    check_ok(leat_send_parts(c, msgs, 2, 0));
+    check_int(two->sent, 1);
+    check_int(two->last_blocks, 2);
+    check_string(two->last, "foreign");
+    leat_channel_close(a);
+    leat_channel_close(c);
+    leat_ctx_free(ctx);
+    rt_clean();
+}
+
+static void what_was_received_is_not_sent_on_beyond_max_msg_size(void)
+{
+    leat_ctx *ctx = NULL;
+    leat_channel *ch = rt_channel("pair", "max_msg_size=60", &ctx);
+    scripted *script = rt_script("scripted");
+    leat_msg msg = LEAT_MSG_INIT;
+    char text[100] = "text";
+    script->feed("c", 1, text, 61);
+    script->feed("c", 1, text, 60);
+    script->give_room(2);
+    check_ok(leat_recv(ch, &msg, 0));
+    check_error(leat_send(ch, &msg, 0), EMSGSIZE);
+    check_contains(leat_error(), "max_msg_size");
+    check_string(leat_msg_data(&msg), "text");
+    check_ok(leat_recv(ch, &msg, 0));
+    check_ok(leat_send(ch, &msg, 0));
+    leat_channel_close(ch);
+    leat_ctx_free(ctx);
+    rt_clean();
+}
+
 static void pull_serves_its_transports_in_turn(void)
 {
     leat_ctx *ctx = NULL;
@@ -430,6 +474,10 @@ static const leat_test tests[] = {
     RT_TEST("push deals to its transports by their peers", push_deals_to_its_transports_by_their_peers),
     RT_TEST("a block goes over several transports, each in its own memory",
             a_block_goes_over_several_transports_each_in_its_own_memory),
+    RT_TEST("copies for a port without room are made anew for the next",
+            copies_for_a_port_without_room_are_made_anew_for_the_next),
+    RT_TEST("what was received is not sent on beyond max_msg_size",
+            what_was_received_is_not_sent_on_beyond_max_msg_size),
     RT_TEST("pull serves its transports in turn", pull_serves_its_transports_in_turn),
     RT_TEST("a pair has one peer over all its transports", a_pair_has_one_peer_over_all_its_transports),
     RT_TEST("an ended channel gives what is left and then the end",
