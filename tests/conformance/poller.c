@@ -43,8 +43,8 @@ static void lines_close(lines *l)
 {
     leat_poller_free(l->poller);
     for (int i = 0; i < LINES; i++) {
-        leat_channel_close(l->tx[i]);
         leat_channel_close(l->rx[i]);
+        leat_channel_close(l->tx[i]);
     }
     leat_ctx_free(l->ctx);
 }

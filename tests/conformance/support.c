@@ -161,8 +161,8 @@ void conf_ends_open(conf_ends *e, leat_config *cfg, const char *tx_keys, const c
 
 void conf_ends_close(conf_ends *e)
 {
+    leat_channel_close(e->rx); /* first: a sender may linger for what is unread */
     leat_channel_close(e->tx);
-    leat_channel_close(e->rx);
     leat_ctx_free(e->ctx);
 }
 

@@ -42,13 +42,12 @@ static int wait_recv_parts(void *ch, int timeout_ms)
     return leat_recv_parts(ch, msgs, 2, timeout_ms);
 }
 
+static leat_msg unsent; /* made before the clock starts */
+
 static int wait_send(void *ch, int timeout_ms)
 {
-    static leat_msg msg;
-    if (leat_msg_size(&msg) == 0)
-        conf_make(ch, 30000, 4711, &msg);
-    int r = leat_send(ch, &msg, timeout_ms);
-    conf_verify(&msg, 30000, 4711); /* untouched by the failure */
+    int r = leat_send(ch, &unsent, timeout_ms);
+    conf_verify(&unsent, 30000, 4711); /* untouched by the failure */
     return r;
 }
 
@@ -96,8 +95,12 @@ static void send_without_a_peer(void)
     conf_sender(cfg, "connected", "connect", "nobody", "");
     leat_ctx *ctx = conf_join(cfg);
     leat_channel *bound = conf_open(ctx, "bound"), *connected = conf_open(ctx, "connected");
+    conf_make(bound, 30000, 4711, &unsent);
     check_waits(wait_send, bound);
+    leat_msg_close(&unsent);
+    conf_make(connected, 30000, 4711, &unsent);
     check_waits(wait_send, connected);
+    leat_msg_close(&unsent);
     check_int(leat_channel_peers(bound), 0);
     check_int(leat_channel_peers(connected), 0);
     leat_channel_close(bound);
@@ -110,7 +113,9 @@ static void send_to_a_full_peer(void)
     conf_ends e;
     conf_ends_open(&e, conf_config(), "queue=16", "queue=16");
     conf_fill_up(e.tx, 30000);
+    conf_make(e.tx, 30000, 4711, &unsent);
     check_waits(wait_send, e.tx);
+    leat_msg_close(&unsent);
     conf_recv(e.rx, 30000, 0);
     conf_ends_close(&e);
 }
