@@ -32,8 +32,7 @@ static void obey(int fd, void *arg)
         if (word == 'l')
             conf_linked(ch, 1);
         else if (word == 'u') /* unlinked: the partner is gone */
-            while (leat_channel_peers(ch) > 0)
-                conf_pause_ms(1);
+            conf_unlinked(ch);
         else if (word == '0')
             seed = 0;
         else

@@ -4,6 +4,8 @@
  * of each is never killed and watched. This process is the controller: it uses no leat, and looks from outside.
  *
  *     kill_storm_test [--kills N] [--seed N]        else $LEAT_STORM_KILLS or 200, and a seed of the clock's
+ *
+ * The sums are added to the file $LEAT_STORM_LOG, if that is set.
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -230,12 +232,17 @@ static void judge(const storm *s)
 {
     storm_result r;
     storm_verify(s->book, QUIET_MS * MS, &r);
-    printf(
-        "# %u senders and %u receivers killed; %llu messages sent, %llu received, %llu redelivered, %llu lost of %llu "
-        "allowed in a dead hand, %llu lost between two dead\n",
-        r.senders_killed, r.receivers_killed, (unsigned long long)r.sent, (unsigned long long)r.received,
+    const char *path = getenv("LEAT_STORM_LOG");
+    FILE *log = path ? fopen(path, "ae") : stdout;
+    check(log != NULL);
+    fprintf(
+        log,
+        "# seed %u: %u senders and %u receivers killed; %llu messages sent, %llu received, %llu redelivered, %llu lost "
+        "of %llu allowed in a dead hand, %llu lost between two dead\n",
+        seed, r.senders_killed, r.receivers_killed, (unsigned long long)r.sent, (unsigned long long)r.received,
         (unsigned long long)r.redelivered, (unsigned long long)r.lost, (unsigned long long)r.allowed,
         (unsigned long long)r.between);
+    fflush(log);
     check_int(s->book->duplicates, 0);
     check_int(s->book->corrupt, 0);
     check_int(r.from_nowhere, 0);
