@@ -98,15 +98,19 @@ static int refuse(const port *p, const char *verb, const char *address, int erro
 
 static int bind_uri(port *p, const char *address, const char *uri, leati_address *lock)
 {
-    endpoint *e = endpoint_new(p, uri, false);
-    int r;
+    char bound[URI_MAX];
+    size_t size = sizeof(bound);
+    endpoint *e;
 
-    if (e == NULL)
+    if (zmq_bind(p->socket, uri) < 0)
+        return refuse(p, "serve", address, errno);
+    /* As libzmq calls it from now on: with numbers for names, the port that it chose. */
+    if (zmq_getsockopt(p->socket, ZMQ_LAST_ENDPOINT, bound, &size) < 0)
+        snprintf(bound, sizeof(bound), "%s", uri);
+    e = endpoint_new(p, bound, false);
+    if (e == NULL) {
+        zmq_unbind(p->socket, bound);
         return -ENOMEM;
-    if (zmq_bind(p->socket, uri) < 0) {
-        r = refuse(p, "serve", address, errno);
-        free(e);
-        return r;
     }
     e->address = lock;
     enlist(p, e);
@@ -190,41 +194,50 @@ int port_connect(void *arg, const char *address)
     return 0;
 }
 
-void port_mend(port *p)
+void port_mend(port *p, int64_t now)
 {
-    char uri[URI_MAX];
-    int64_t now;
     endpoint *e;
 
-    if (!atomic_exchange(&p->mend, false))
-        return;
-    for (;;) {
-        now = leat_now_ns();
-        pthread_mutex_lock(&p->state->lock);
-        for (e = p->endpoints; e != NULL; e = e->next)
-            if (e->mend_at_ns != 0 && e->mend_at_ns <= now)
-                break;
-        if (e != NULL) {
-            e->mend_at_ns = 0;
-            snprintf(uri, sizeof(uri), "%s", e->uri);
-        }
-        pthread_mutex_unlock(&p->state->lock);
-        if (e == NULL)
-            return;
-        zmq_disconnect(p->socket, uri);
-        if (zmq_connect(p->socket, uri) < 0)
-            leat_logf(LEAT_LOG_WARNING, "channel %s: cannot connect to %s again: %s", p->channel, uri,
+    for (e = p->endpoints; e != NULL; e = e->next) {
+        if (e->mend_at_ns == 0 || e->mend_at_ns > now)
+            continue;
+        e->mend_at_ns = 0;
+        zmq_disconnect(p->socket, e->uri);
+        if (zmq_connect(p->socket, e->uri) < 0)
+            leat_logf(LEAT_LOG_WARNING, "channel %s: cannot connect to %s again: %s", p->channel, e->uri,
                       zmq_strerror(errno));
     }
 }
 
+static bool is_listening(const port *p)
+{
+    conn *c;
+
+    LIST_FOREACH(c, &p->conns, entry)
+    if (c->listens)
+        return true;
+    return false;
+}
+
 void port_forget_addresses(port *p)
 {
-    endpoint *e;
+    state *s = p->state;
+    struct timespec deadline;
+    endpoint *e, *all;
 
-    while ((e = p->endpoints) != NULL) {
-        p->endpoints = e->next;
-        leati_address_release(e->address); /* removes a socket that libzmq left */
+    /* libzmq's thread closes and unlinks the sockets; only then may another have the names. The time is for the case
+     * that somebody removed a socket's file: libzmq does not say which one it could not unlink. */
+    clock_gettime(CLOCK_MONOTONIC, &deadline);
+    deadline.tv_sec += 1;
+    pthread_mutex_lock(&s->lock);
+    all = p->endpoints;
+    p->endpoints = NULL;
+    while (is_listening(p) && pthread_cond_timedwait(&s->changed, &s->lock, &deadline) == 0)
+        continue;
+    pthread_mutex_unlock(&s->lock);
+    while ((e = all) != NULL) {
+        all = e->next;
+        leati_address_release(e->address);
         free(e);
     }
 }

@@ -21,7 +21,6 @@
 
 #define MS INT64_C(1000000)
 #define LINGER_DEFAULT_MS 30000
-#define LOOK_MS 2 /* between two looks at the kernel's buffers: it does not tell when they are read */
 
 void linger_hold(const port *p, conn *c)
 {
@@ -32,56 +31,6 @@ void linger_hold(const port *p, conn *c)
         return;
     if (domain == AF_UNIX || p->pattern == LEAT_PAIR)
         c->duplicate = fcntl(c->fd, F_DUPFD_CLOEXEC, 0);
-}
-
-static int left_ms(int64_t deadline_ns)
-{
-    int64_t left = deadline_ns - leat_now_ns();
-
-    return deadline_ns == INT64_MAX ? 1000 : left <= 0 ? 0 : left > 1000 * MS ? 1000 : (int)(left / MS) + 1;
-}
-
-/* Waits until libzmq is through with the closed socket: its monitor ends then. libzmq keeps the time itself. */
-static void await_end(port *p)
-{
-    bool ended = false;
-
-    while (!ended) {
-        zmq_msg_t msg;
-        struct pollfd fd = {.fd = p->monitor_fd, .events = POLLIN};
-        unsigned char head[6] = {0};
-        bool more;
-
-        zmq_msg_init(&msg);
-        if (zmq_msg_recv(&msg, p->monitor, ZMQ_DONTWAIT) < 0) {
-            zmq_msg_close(&msg);
-            if (errno == EAGAIN || errno == EINTR)
-                poll(&fd, 1, 100);
-            else
-                ended = true;
-            continue;
-        }
-        if (zmq_msg_size(&msg) >= sizeof(head))
-            memcpy(head, zmq_msg_data(&msg), sizeof(head));
-        more = zmq_msg_more(&msg);
-        zmq_msg_close(&msg);
-        while (more) {
-            zmq_msg_init(&msg);
-            more = zmq_msg_recv(&msg, p->monitor, 0) >= 0 && zmq_msg_more(&msg);
-            zmq_msg_close(&msg);
-        }
-        uint16_t event;
-        uint32_t value;
-        memcpy(&event, head, sizeof(event));
-        memcpy(&value, head + sizeof(event), sizeof(value));
-        ended = event == ZMQ_EVENT_MONITOR_STOPPED;
-        if (event == ZMQ_EVENT_DISCONNECTED) {
-            conn *c = conn_find(p, (int)value);
-
-            if (c != NULL)
-                conn_free(p, c);
-        }
-    }
 }
 
 /* Whether the other end has read all, or is gone. */
@@ -95,44 +44,58 @@ static bool is_read(const conn *c)
     return poll(&fd, 1, 0) > 0 && (fd.revents & (POLLHUP | POLLERR)) != 0;
 }
 
-static void await_readers(port *p, int64_t deadline_ns)
+bool linger_look(port *p)
 {
-    const struct timespec pause = {.tv_nsec = LOOK_MS * MS};
-    bool said = false;
+    bool late = leat_now_ns() >= p->deadline_ns;
+    state *s = p->state;
     conn *c, *next;
 
-    for (;;) {
-        bool late = left_ms(deadline_ns) == 0;
-
-        for (c = LIST_FIRST(&p->conns); c != NULL; c = next) {
-            next = LIST_NEXT(c, entry);
-            if (!late && !is_read(c))
+    for (c = LIST_FIRST(&p->conns); c != NULL; c = next) {
+        next = LIST_NEXT(c, entry);
+        if (!is_read(c)) {
+            if (!late)
                 continue;
-            if (!is_read(c) && !said) {
-                leat_logf(LEAT_LOG_WARNING,
-                          "channel %s: closed while a receiver has not read all; `linger` says how long to "
-                          "wait",
-                          p->channel);
-                said = true;
-            }
-            conn_free(p, c);
+            leat_logf(
+                LEAT_LOG_WARNING,
+                "channel %s: closed, and a receiver has not read all that was sent; `linger` says how long to wait",
+                p->channel);
         }
-        if (LIST_EMPTY(&p->conns))
-            return;
-        nanosleep(&pause, NULL);
+        conn_free(p, c);
     }
+    if (!LIST_EMPTY(&p->conns))
+        return false;
+    LIST_REMOVE(p, entry);
+    port_free(p);
+    pthread_cond_broadcast(&s->changed);
+    return true;
 }
 
 void linger_close(port *p, int linger_ms)
 {
-    int64_t deadline_ns;
-
     if (linger_ms == LEAT_LINGER_DEFAULT)
         linger_ms = LINGER_DEFAULT_MS;
-    deadline_ns = linger_ms < 0 ? INT64_MAX : leat_now_ns() + linger_ms * MS;
+    p->deadline_ns = linger_ms < 0 ? INT64_MAX : leat_now_ns() + linger_ms * MS;
     zmq_setsockopt(p->socket, ZMQ_LINGER, &linger_ms, sizeof(linger_ms));
+    /* Its monitor lives until libzmq is through with it, which it is within the time. No zmq_unbind() before: that drops
+     * what the listener's connections have not written. */
     zmq_close(p->socket);
-    await_end(p);
-    zmq_close(p->monitor);
-    await_readers(p, deadline_ns);
+}
+
+void linger_start(port *p)
+{
+    state *s = p->state;
+
+    pthread_mutex_lock(&s->lock);
+    LIST_REMOVE(p, entry);
+    LIST_INSERT_HEAD(&s->lingering, p, entry);
+    pthread_mutex_unlock(&s->lock);
+    watch_wake(s);
+}
+
+void linger_finish(state *s)
+{
+    pthread_mutex_lock(&s->lock);
+    while (!LIST_EMPTY(&s->lingering))
+        pthread_cond_wait(&s->changed, &s->lock);
+    pthread_mutex_unlock(&s->lock);
 }

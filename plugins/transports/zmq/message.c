@@ -166,10 +166,33 @@ int block_from(void *data, size_t size, leat_free_fn *free_fn, void *hint, leat_
     return 0;
 }
 
+/* Copies a message whose bytes libzmq put where a program that was written for shared memory cannot use them. */
+static int align(zmq_msg_t *msg, flow *f, leat_msg_body *ret_msg)
+{
+    size_t size = zmq_msg_size(msg);
+    holder *h;
+    int r = block_alloc(size, 64, ret_msg);
+
+    if (r < 0)
+        return r;
+    memcpy(ret_msg->u.block.data, zmq_msg_data(msg), size);
+    zmq_msg_close(msg);
+    h = ret_msg->u.block.owner;
+    h->flow = f;
+    return 0;
+}
+
+static void count_held(flow *f)
+{
+    atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&f->held, 1, memory_order_relaxed);
+}
+
 int body_of_received(zmq_msg_t *msg, flow *f, leat_msg_body *ret_msg)
 {
     size_t size = zmq_msg_size(msg);
     holder *h;
+    int r;
 
     if (size <= LEAT_INLINE_MAX) {
         memset(ret_msg, 0, sizeof(*ret_msg));
@@ -179,6 +202,12 @@ int body_of_received(zmq_msg_t *msg, flow *f, leat_msg_body *ret_msg)
         zmq_msg_close(msg);
         return 0;
     }
+    if ((uintptr_t)zmq_msg_data(msg) % _Alignof(leat_msg) != 0) {
+        r = align(msg, f, ret_msg);
+        if (r == 0)
+            count_held(f);
+        return r;
+    }
     h = calloc(1, sizeof(*h));
     if (h == NULL)
         return leat_fail(ENOMEM, "no memory to hold a message");
@@ -187,8 +216,7 @@ int body_of_received(zmq_msg_t *msg, flow *f, leat_msg_body *ret_msg)
     zmq_msg_init(&h->msg);
     zmq_msg_move(&h->msg, msg);
     h->flow = f;
-    atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&f->held, 1, memory_order_relaxed);
+    count_held(f);
     body_set(ret_msg, h, zmq_msg_data(&h->msg), size);
     return 0;
 }

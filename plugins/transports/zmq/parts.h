@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * parts.h - what the files of the zmq transport share: a context's state, a port, a message's holder. This folder is
- * the only one that includes <zmq.h>.
+ * parts.h - what the files of the zmq transport share: a context's state, a port, a message's holder. This folder is the
+ * only one that includes <zmq.h>.
  *
- * Threads. A ZeroMQ socket belongs to the thread that uses its port. What the socket tells about its connections comes
- * through a monitor, an inproc pair that one thread per context reads for all ports (watch.c), so that peers are
- * counted while the program is busy or asleep. `lock` guards the list of ports, the monitors, and what is marked "lock"
- * below.
+ * Threads. What a socket tells about its connections comes through a monitor, an inproc pair that one thread per context
+ * reads for all ports (watch.c), so that peers are counted while the program is busy or asleep. `lock` guards the lists
+ * of ports, the monitors, and what is marked "lock" below. A port's `socket_lock` guards its socket: the program's thread
+ * holds it during a call. The watcher, which holds `lock`, only tries to get it.
  */
 #ifndef ZMQ_PARTS_H
 #define ZMQ_PARTS_H
@@ -68,9 +68,11 @@ typedef struct state {
     pthread_t watcher;
     int wake_fd; /* wakes the watcher */
     pthread_mutex_t lock;
-    bool stopping;           /* lock */
-    unsigned monitors;       /* lock; numbers their names */
-    LIST_HEAD(, port) ports; /* lock */
+    bool stopping;               /* lock */
+    unsigned monitors;           /* lock; numbers their names */
+    LIST_HEAD(, port) ports;     /* lock */
+    LIST_HEAD(, port) lingering; /* lock; closed, and not through with what was sent: the watcher's */
+    pthread_cond_t changed;      /* with lock: a listener closed, a port is through */
     /* Connections, in fixed places that a forked child can walk; `inode` tells whether a number still means the socket
      * that it was entered for. */
     struct {
@@ -91,6 +93,7 @@ typedef struct conn {
     LIST_ENTRY(conn) entry;
     int fd;        /* libzmq's: a name, never used as a descriptor but to duplicate it */
     int duplicate; /* ours, see linger.c; or -1 */
+    bool listens;  /* no connection, but what they come to */
     bool linked;   /* its handshake succeeded */
     bool refused;  /* PAIR: one too many */
 } conn;
@@ -107,9 +110,10 @@ typedef struct endpoint {
 struct port {
     state *state;
     leat_hook *hook;
-    const char *channel;
+    char *channel;
     leat_pattern pattern;
     bool sends, receives, is_public;
+    pthread_mutex_t socket_lock; /* guards what follows, down to `stats` */
     void *socket;
     int fd;
     flow *flow;
@@ -118,21 +122,23 @@ struct port {
     endpoint *endpoints; /* changed under lock */
     /* The next message, whole or (more) not yet. */
     zmq_msg_t *parts;
-    size_t n_parts, room, size_seen, n_seen;
+    size_t n_parts, room;
     bool more;
     leat_stats stats;
 
     atomic_int departed; /* peers that are gone, whose messages may be unread */
-    atomic_bool mend;    /* an endpoint is to be connected anew */
 
     LIST_ENTRY(port) entry; /* lock, as all that follows */
-    void *monitor;
+    bool closing;           /* its hook is no more */
+    int64_t deadline_ns;    /* of lingering */
+    void *monitor;          /* NULL: libzmq is through with the socket */
     int monitor_fd;
     LIST_HEAD(, conn) conns;
     int successes; /* handshakes of which it is not known yet whose they were */
     int failures;
-    int peers;   /* joined and not yet told to have left */
-    int leaving; /* disconnected; from leave_at_ns on they have departed */
+    atomic_int peers; /* joined and not yet told to have left */
+    bool unsettled;   /* some have departed, and nobody has looked for unread messages since */
+    int leaving;      /* disconnected; from leave_at_ns on they have departed */
     int64_t leave_at_ns, forgive_at_ns;
 };
 
@@ -141,9 +147,9 @@ struct port {
 
 int port_bind(void *p, const char *address);
 int port_connect(void *p, const char *address);
-/* Connects anew what libzmq has given up. In the port's thread. */
-void port_mend(port *p);
-/* Gives the addresses back; the socket is closed. */
+/* Connects anew what libzmq has given up and is due. Under both locks. */
+void port_mend(port *p, int64_t now);
+/* Gives the addresses back once libzmq, whose socket is closed, has stopped serving them. */
 void port_forget_addresses(port *p);
 
 /* ---- watch.c --------------------------------------------------------------------------------------------------------
@@ -152,10 +158,9 @@ void port_forget_addresses(port *p);
 int watch_start(state *s);
 void watch_stop(state *s);
 int watch_add(port *p);
-void watch_remove(port *p);
-/* Tells the hook of peers that have departed, now that nothing of theirs is unread. In the port's thread. */
+void watch_wake(state *s);
+/* Tells the hook of peers that have departed, now that nothing of theirs is unread. */
 void watch_settle(port *p, int departed);
-conn *conn_find(port *p, int fd);
 void conn_free(port *p, conn *c);
 
 /* ---- linger.c -------------------------------------------------------------------------------------------------------
@@ -163,8 +168,15 @@ void conn_free(port *p, conn *c);
 
 /* Duplicates the descriptor of a new connection where that is needed. */
 void linger_hold(const port *p, conn *c);
-/* Closes the socket and waits until what was sent is with the receivers, or the time is up. */
+/* Closes the socket; libzmq goes on sending. */
 void linger_close(port *p, int linger_ms);
+/* Leaves the port to the watcher, until what was sent is with the receivers or the time is up. */
+void linger_start(port *p);
+/* The watcher's, under `lock`: looks again; true: it was through, and is freed. */
+bool linger_look(port *p);
+#define LINGER_LOOK_MS 2 /* between two looks at the kernel's buffers: it does not tell when they are read */
+/* Waits until no port lingers. */
+void linger_finish(state *s);
 
 /* ---- port.c ---------------------------------------------------------------------------------------------------------
  */
@@ -178,6 +190,9 @@ bool port_owns(void *p, const leat_msg_body *msg);
 int port_from(void *p, void *data, size_t size, leat_free_fn *free_fn, void *hint, leat_msg_body *ret_msg);
 int port_subscribe(void *p, const void *prefix, size_t size, bool add);
 unsigned port_ready(void *p, unsigned events);
+/* Whether messages of theirs may be unread; else departed peers are told to have left. Under socket_lock. */
+bool port_is_unread(port *p);
+void port_free(port *p);
 int port_fd(void *p);
 void port_stats(void *p, leat_stats *stats);
 

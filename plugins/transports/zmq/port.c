@@ -11,8 +11,9 @@
 
 #define RECONNECT_MS 20
 #define RECONNECT_MAX_MS 500
-#define FIRST_SIZE (1u << 20) /* what a receiver takes messages to weigh until it has seen some */
-#define LOOK_EVERY 64         /* messages between two looks at what they weigh */
+#define RECEIVE_MOST \
+    256 /* messages that a receiver's queue takes: nobody knows what they weigh before they are there */
+#define LARGE (64u << 10) /* bytes, from which on they are weighed */
 
 static const int socket_types[LEAT_PATTERNS] = {
     [LEAT_PAIR] = ZMQ_PAIR, [LEAT_PUSH] = ZMQ_PUSH, [LEAT_PULL] = ZMQ_PULL, [LEAT_PUB] = ZMQ_PUB,
@@ -33,7 +34,8 @@ static void set_int(port *p, int option, int value, const char *name)
  */
 static int receive_hwm(const port *p, size_t size)
 {
-    int64_t most = p->queue - p->queue / 2, fits = p->queue_bytes / 2 / (int64_t)(size > 0 ? size : 1);
+    int64_t most = p->queue - p->queue / 2 < RECEIVE_MOST ? p->queue - p->queue / 2 : RECEIVE_MOST;
+    int64_t fits = p->queue_bytes / 2 / (int64_t)(size > 0 ? size : 1);
 
     return fits > most ? (int)most : fits < 1 ? 1 : (int)fits;
 }
@@ -46,7 +48,7 @@ static void set_options(port *p, const leat_settings *settings)
         max = leat_setting_int(settings, "max_msg_size");
     if (zmq_setsockopt(p->socket, ZMQ_MAXMSGSIZE, &max, sizeof(max)) < 0)
         leat_logf(LEAT_LOG_WARNING, "channel %s: ZeroMQ refuses max_msg_size: %s", p->channel, zmq_strerror(errno));
-    p->receive_hwm = receive_hwm(p, FIRST_SIZE);
+    p->receive_hwm = receive_hwm(p, 1);
     set_int(p, ZMQ_SNDHWM, p->queue / 2 > 0 ? p->queue / 2 : 1, "ZMQ_SNDHWM");
     set_int(p, ZMQ_RCVHWM, p->receive_hwm, "ZMQ_RCVHWM");
     set_int(p, ZMQ_RECONNECT_IVL, RECONNECT_MS, "ZMQ_RECONNECT_IVL");
@@ -73,7 +75,12 @@ int port_open(void *arg, const leat_port_info *info, void **ret_port)
         return leat_fail(ENOMEM, "no memory for channel %s", info->channel);
     p->state = s;
     p->hook = info->hook;
-    p->channel = info->channel;
+    p->channel = strdup(info->channel);
+    if (p->channel == NULL) {
+        r = leat_fail(ENOMEM, "no memory for channel %s", info->channel);
+        goto free_port;
+    }
+    pthread_mutex_init(&p->socket_lock, NULL);
     p->pattern = info->pattern;
     p->sends = leat_pattern_sends(info->pattern);
     p->receives = leat_pattern_receives(info->pattern);
@@ -85,7 +92,7 @@ int port_open(void *arg, const leat_port_info *info, void **ret_port)
     p->flow = flow_new(info->hook);
     if (p->flow == NULL) {
         r = leat_fail(ENOMEM, "no memory for channel %s", info->channel);
-        goto free_port;
+        goto free_channel;
     }
     p->socket = zmq_socket(s->context, socket_types[info->pattern]);
     if (p->socket == NULL) {
@@ -107,6 +114,9 @@ close_socket:
     zmq_close(p->socket);
 close_flow:
     flow_close(p->flow);
+free_channel:
+    pthread_mutex_destroy(&p->socket_lock);
+    free(p->channel);
 free_port:
     free(p);
     return r;
@@ -117,13 +127,22 @@ void port_close(void *arg, int linger_ms)
     port *p = arg;
     size_t i;
 
-    watch_remove(p);
-    flow_close(p->flow); /* no more wakes */
+    pthread_mutex_lock(&p->state->lock);
+    p->closing = true; /* the watcher calls its hook no more */
+    pthread_mutex_unlock(&p->state->lock);
+    flow_close(p->flow);
     linger_close(p, linger_ms);
     port_forget_addresses(p);
     for (i = 0; i < p->n_parts; i++)
         zmq_msg_close(&p->parts[i]);
     free(p->parts);
+    linger_start(p);
+}
+
+void port_free(port *p)
+{
+    pthread_mutex_destroy(&p->socket_lock);
+    free(p->channel);
     free(p);
 }
 
@@ -147,27 +166,44 @@ static bool is_full(const port *p)
     return atomic_load(&p->flow->bytes) >= p->queue_bytes;
 }
 
-unsigned port_ready(void *arg, unsigned events)
+bool port_is_unread(port *p)
 {
-    port *p = arg;
-    unsigned ready;
-    int departed;
+    /* Read before the look: what these peers sent is in the socket's queue by now. */
+    int departed = atomic_load(&p->departed);
 
-    port_mend(p);
-    departed = atomic_load(&p->departed);
+    if (p->n_parts > 0 || socket_events(p) & LEAT_IN)
+        return true;
+    if (departed > 0)
+        watch_settle(p, departed);
+    return false;
+}
+
+static unsigned look(port *p, unsigned events)
+{
+    unsigned ready;
+
     ready = socket_events(p);
     if (p->n_parts > 0)
         ready |= LEAT_IN;
-    if (departed > 0 && !(ready & LEAT_IN)) {
-        atomic_fetch_sub(&p->departed, departed);
-        watch_settle(p, departed);
-    }
     if (ready & LEAT_OUT && p->pattern != LEAT_PUB && is_full(p)) {
         atomic_store(&p->flow->waited_for, true); /* then look again; the partner is flow_done() */
         if (is_full(p))
             ready &= ~LEAT_OUT;
     }
     return ready & events;
+}
+
+unsigned port_ready(void *arg, unsigned events)
+{
+    port *p = arg;
+    unsigned ready;
+
+    pthread_mutex_lock(&p->socket_lock);
+    if (atomic_load(&p->departed) > 0)
+        (void)port_is_unread(p);
+    ready = look(p, events);
+    pthread_mutex_unlock(&p->socket_lock);
+    return ready;
 }
 
 int port_fd(void *arg)
@@ -247,9 +283,8 @@ static int check_send(const port *p, uint64_t total)
     return 0;
 }
 
-int port_send(void *arg, leat_msg_body *const *parts, size_t n)
+static int try_send(port *p, leat_msg_body *const *parts, size_t n)
 {
-    port *p = arg;
     uint64_t total = 0;
     size_t i;
     int r;
@@ -265,7 +300,7 @@ int port_send(void *arg, leat_msg_body *const *parts, size_t n)
         p->stats.dropped++; /* a slow subscriber pins what all of them got */
     } else {
         r = send_all(p, parts, n);
-        if (r == -EAGAIN && port_ready(p, LEAT_OUT)) /* what libzmq had not taken in yet: a peer, room */
+        if (r == -EAGAIN && look(p, LEAT_OUT)) /* what libzmq had not taken in yet: a peer, room */
             r = send_all(p, parts, n);
         if (r == -EFSM)
             return leat_fail(EPROTO, "channel %s: out of turn: a %s", p->channel,
@@ -283,23 +318,30 @@ int port_send(void *arg, leat_msg_body *const *parts, size_t n)
     return 0;
 }
 
+int port_send(void *arg, leat_msg_body *const *parts, size_t n)
+{
+    port *p = arg;
+    int r;
+
+    pthread_mutex_lock(&p->socket_lock);
+    r = try_send(p, parts, n);
+    pthread_mutex_unlock(&p->socket_lock);
+    return r;
+}
+
 /* ---- receiving ------------------------------------------------------------------------------------------------------
  */
 
-/* Sees to it that the queue of a receiver has room for what `queue` and `queue_bytes` say, as messages weigh now. */
+/* Messages turn out to be so large that the receiver's queue would hold more than it should: shortens it. It is never
+ * made longer again: libzmq's sending side, waiting for half of the old length to be read, would not hear of the new. */
 static void weigh(port *p, size_t size)
 {
-    int hwm;
+    int hwm = receive_hwm(p, size);
 
-    p->size_seen += size;
-    if (++p->n_seen < LOOK_EVERY && size < FIRST_SIZE)
+    if (hwm >= p->receive_hwm)
         return;
-    hwm = receive_hwm(p, p->size_seen / p->n_seen);
-    p->size_seen = p->n_seen = 0;
-    if (hwm > p->receive_hwm + p->receive_hwm / 2 || hwm < p->receive_hwm / 2) {
-        p->receive_hwm = hwm;
-        set_int(p, ZMQ_RCVHWM, hwm, "ZMQ_RCVHWM");
-    }
+    p->receive_hwm = hwm;
+    set_int(p, ZMQ_RCVHWM, hwm, "ZMQ_RCVHWM");
 }
 
 /* Reads parts until the next message is whole. 0, or -EAGAIN: none is there. */
@@ -335,7 +377,8 @@ static int fetch(port *p)
         }
         p->more = zmq_msg_more(msg);
         p->n_parts++;
-        weigh(p, zmq_msg_size(msg));
+        if (zmq_msg_size(msg) >= LARGE)
+            weigh(p, zmq_msg_size(msg));
     } while (p->more);
     return 0;
 }
@@ -372,21 +415,17 @@ static int hand_out(port *p, leat_msg_body *const *parts)
 int port_recv(void *arg, leat_msg_body *const *parts, size_t capacity)
 {
     port *p = arg;
-    /* Read before the try: what these peers sent is in the socket's queue by now. */
-    int departed = atomic_load(&p->departed), r;
+    int r;
 
+    pthread_mutex_lock(&p->socket_lock);
     r = fetch(p);
-    if (r == -EAGAIN && departed > 0 && p->n_parts == 0) {
-        atomic_fetch_sub(&p->departed, departed);
-        watch_settle(p, departed);
-    }
-    if (r < 0)
-        return r;
-    if (capacity == 0)
-        return (int)p->n_parts;
-    if (p->n_parts > capacity)
-        return -EMSGSIZE;
-    return hand_out(p, parts);
+    if (r == 0)
+        r = capacity == 0 ? (int)p->n_parts : p->n_parts > capacity ? -EMSGSIZE : hand_out(p, parts);
+    /* It may have been the last one. */
+    if (atomic_load(&p->departed) > 0 && p->n_parts == 0)
+        (void)port_is_unread(p);
+    pthread_mutex_unlock(&p->socket_lock);
+    return r;
 }
 
 /* ---- messages -------------------------------------------------------------------------------------------------------
@@ -417,8 +456,12 @@ int port_from(void *arg, void *data, size_t size, leat_free_fn *free_fn, void *h
 int port_subscribe(void *arg, const void *prefix, size_t size, bool add)
 {
     port *p = arg;
+    int r;
 
-    if (zmq_setsockopt(p->socket, add ? ZMQ_SUBSCRIBE : ZMQ_UNSUBSCRIBE, size > 0 ? prefix : "", size) < 0)
+    pthread_mutex_lock(&p->socket_lock);
+    r = zmq_setsockopt(p->socket, add ? ZMQ_SUBSCRIBE : ZMQ_UNSUBSCRIBE, size > 0 ? prefix : "", size);
+    pthread_mutex_unlock(&p->socket_lock);
+    if (r < 0)
         return leat_fail(errno, "channel %s: cannot %s: %s", p->channel, add ? "subscribe" : "unsubscribe",
                          zmq_strerror(errno));
     return 0;

@@ -62,7 +62,7 @@ void state_strike_fd(state *s, int fd)
 /* ---- peers ----------------------------------------------------------------------------------------------------------
  */
 
-conn *conn_find(port *p, int fd)
+static conn *conn_find(port *p, int fd)
 {
     conn *c;
 
@@ -83,7 +83,7 @@ void conn_free(port *p, conn *c)
     free(c);
 }
 
-static void conn_new(port *p, int fd)
+static conn *conn_new(port *p, int fd)
 {
     conn *c = conn_find(p, fd);
 
@@ -91,18 +91,48 @@ static void conn_new(port *p, int fd)
         conn_free(p, c);
     c = calloc(1, sizeof(*c));
     if (c == NULL)
-        return; /* uncounted */
+        return NULL; /* uncounted */
     c->fd = fd;
     c->duplicate = -1;
     LIST_INSERT_HEAD(&p->conns, c, entry);
     state_enter_fd(p->state, fd);
+    return c;
+}
+
+static void connected(port *p, int fd)
+{
+    conn *c = conn_new(p, fd);
+
+    if (c == NULL)
+        return;
     linger_hold(p, c);
     if (c->duplicate >= 0)
         state_enter_fd(p->state, c->duplicate);
 }
 
+static void listening(port *p, int fd)
+{
+    conn *c = conn_new(p, fd);
+
+    if (c != NULL)
+        c->listens = c->linked = true;
+}
+
+/* A listener (or an attempt to connect) has closed its socket. */
+static void closed(port *p, int fd)
+{
+    conn *c = conn_find(p, fd);
+
+    if (c == NULL || !c->listens)
+        return;
+    conn_free(p, c);
+    pthread_cond_broadcast(&p->state->changed);
+}
+
 static void peer_left(port *p, int64_t now)
 {
+    if (p->closing)
+        return;
     if (p->receives) {
         p->leaving++;
         p->leave_at_ns = now + GRACE_MS * MS;
@@ -140,6 +170,11 @@ static void handshake_succeeded(port *p)
     }
     if (open == 0)
         return; /* not noticed for want of memory */
+    if (p->closing) {
+        p->successes++;
+        settle_handshakes(p);
+        return;
+    }
     /* libzmq gives a PAIR's second connection no queue and leaves it open, for ever mute, even when the first has gone
      * or is only being read to its end. Cut it: its owner connects again until there is room. */
     if (p->pattern == LEAT_PAIR && p->peers > 0 && open == 1 && fresh->duplicate >= 0) {
@@ -160,7 +195,7 @@ static void disconnected(port *p, int fd, int64_t now)
     conn *c = conn_find(p, fd);
     bool left = false;
 
-    if (c == NULL)
+    if (c == NULL || c->listens)
         return;
     if (c->linked) {
         left = !c->refused;
@@ -180,9 +215,8 @@ void watch_settle(port *p, int departed)
 {
     int i;
 
-    pthread_mutex_lock(&p->state->lock);
-    p->peers -= departed;
-    pthread_mutex_unlock(&p->state->lock);
+    atomic_fetch_sub(&p->departed, departed);
+    atomic_fetch_sub(&p->peers, departed);
     for (i = 0; i < departed; i++)
         leat_hook_left(p->hook, false);
 }
@@ -220,6 +254,8 @@ static void handshake_failed(port *p, const char *uri, unsigned value, int64_t n
     char text[400];
 
     p->failures++;
+    if (p->closing)
+        return;
     if (value == ZMQ_PROTOCOL_ERROR_ZMTP_INVALID_METADATA) {
         snprintf(
             text, sizeof(text),
@@ -246,14 +282,14 @@ static void handle(port *p, unsigned event, unsigned value, const char *uri)
 
     switch (event) {
     case ZMQ_EVENT_LISTENING:
-        state_enter_fd(p->state, (int)value);
+        listening(p, (int)value);
         break;
     case ZMQ_EVENT_CLOSED:
-        state_strike_fd(p->state, (int)value);
+        closed(p, (int)value);
         break;
     case ZMQ_EVENT_CONNECTED:
     case ZMQ_EVENT_ACCEPTED:
-        conn_new(p, (int)value);
+        connected(p, (int)value);
         fear(p, uri, 0);
         break;
     case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
@@ -284,7 +320,20 @@ static void handle(port *p, unsigned event, unsigned value, const char *uri)
     }
 }
 
-/* Reads one event of a monitor; false: there is none. */
+/* libzmq is through: what it could not close it will not. */
+static void drop_listeners(port *p)
+{
+    conn *c, *next;
+
+    for (c = LIST_FIRST(&p->conns); c != NULL; c = next) {
+        next = LIST_NEXT(c, entry);
+        if (c->listens || c->duplicate < 0)
+            conn_free(p, c);
+    }
+    pthread_cond_broadcast(&p->state->changed);
+}
+
+/* Reads one event of a monitor; false: there is none, now or any more. */
 static bool read_event(port *p)
 {
     unsigned event = 0, value = 0;
@@ -317,8 +366,14 @@ static bool read_event(port *p)
         more = zmq_msg_more(&msg);
         zmq_msg_close(&msg);
     }
-    handle(p, event, value, uri);
-    return true;
+    if (event != ZMQ_EVENT_MONITOR_STOPPED) {
+        handle(p, event, value, uri);
+        return true;
+    }
+    zmq_close(p->monitor);
+    p->monitor = NULL;
+    drop_listeners(p);
+    return false;
 }
 
 static void earlier(int64_t *at, int64_t other)
@@ -327,89 +382,149 @@ static void earlier(int64_t *at, int64_t other)
         *at = other;
 }
 
+/* Peers that have departed have left, if nothing of theirs is unread. The program may ask for their number without ever
+ * receiving again, so that this is not left to it alone. */
+static bool try_settle(port *p)
+{
+    int departed = atomic_load(&p->departed);
+
+    if (departed == 0)
+        return true;
+    if (pthread_mutex_trylock(&p->socket_lock) != 0)
+        return false;
+    (void)port_is_unread(p); /* settles; what is unread, port_recv() will */
+    pthread_mutex_unlock(&p->socket_lock);
+    /* The look has taken in reports that the socket's descriptor would have told a sleeper of. */
+    leat_hook_wake(p->hook);
+    return true;
+}
+
+static bool try_mend(port *p, int64_t now)
+{
+    if (pthread_mutex_trylock(&p->socket_lock) != 0)
+        return false;
+    port_mend(p, now);
+    pthread_mutex_unlock(&p->socket_lock);
+    leat_hook_wake(p->hook);
+    return true;
+}
+
 /* What is due by the clock; returns when the next is, or 0. */
 static int64_t run_timers(port *p, int64_t now)
 {
-    int64_t next = 0;
+    int64_t next = 0, again = now + MS;
+    bool due = false;
     endpoint *e;
 
     if (p->leaving > 0 && now >= p->leave_at_ns) {
         atomic_fetch_add(&p->departed, p->leaving);
         p->leaving = 0;
-        leat_hook_wake(p->hook);
+        p->unsettled = true;
     }
     if (p->leaving > 0)
         earlier(&next, p->leave_at_ns);
+    if (p->unsettled) {
+        p->unsettled = !try_settle(p);
+        earlier(&next, p->unsettled ? again : 0);
+    }
     if (p->forgive_at_ns != 0 && now >= p->forgive_at_ns) {
         p->forgive_at_ns = 0;
         leat_hook_refused(p->hook, 0, NULL);
     }
     earlier(&next, p->forgive_at_ns);
-    for (e = p->endpoints; e != NULL; e = e->next) {
-        if (e->mend_at_ns != 0 && now >= e->mend_at_ns && !atomic_exchange(&p->mend, true))
-            leat_hook_wake(p->hook); /* the port's thread does it: see port_mend() */
+    for (e = p->endpoints; e != NULL; e = e->next)
+        due |= e->mend_at_ns != 0 && now >= e->mend_at_ns;
+    if (due && !try_mend(p, now))
+        earlier(&next, again);
+    for (e = p->endpoints; e != NULL; e = e->next)
         if (e->mend_at_ns > now)
             earlier(&next, e->mend_at_ns);
-    }
     return next;
+}
+
+/* Takes in all events of all ports and what is due; returns when the next is. */
+static int64_t look_at_ports(state *s, size_t *ret_n)
+{
+    int64_t next = 0, now = leat_now_ns();
+    port *p, *after;
+    size_t n = 0;
+
+    LIST_FOREACH(p, &s->ports, entry)
+    {
+        /* A monitor's descriptor tells of new events only after all old ones were taken. */
+        while (p->monitor != NULL && read_event(p))
+            continue;
+        if (!p->closing)
+            earlier(&next, run_timers(p, now));
+        n++;
+    }
+    for (p = LIST_FIRST(&s->lingering); p != NULL; p = after) {
+        after = LIST_NEXT(p, entry);
+        while (p->monitor != NULL && read_event(p))
+            continue;
+        if (p->monitor != NULL)
+            n++;
+        else if (!linger_look(p))
+            earlier(&next, now + LINGER_LOOK_MS * MS);
+    }
+    *ret_n = n;
+    return next;
+}
+
+static void add_fds(const state *s, struct pollfd *fds, size_t *n)
+{
+    port *p;
+
+    LIST_FOREACH(p, &s->ports, entry)
+    fds[(*n)++] = (struct pollfd){.fd = p->monitor_fd, .events = POLLIN};
+    LIST_FOREACH(p, &s->lingering, entry)
+    if (p->monitor != NULL)
+        fds[(*n)++] = (struct pollfd){.fd = p->monitor_fd, .events = POLLIN};
 }
 
 static void *watch(void *arg)
 {
     state *s = arg;
-    struct pollfd *fds = NULL;
-    size_t room = 0, n;
+    struct pollfd first, *fds = &first, *more;
+    size_t room = 1, n;
     int64_t next, now;
-    port *p;
 
-    for (;;) {
-        next = 0;
-        n = 1;
-        pthread_mutex_lock(&s->lock);
-        if (s->stopping)
-            break;
-        now = leat_now_ns();
-        LIST_FOREACH(p, &s->ports, entry)
-        {
-            /* A monitor's descriptor tells of new events only after all old ones were taken. */
-            while (read_event(p))
-                continue;
-            earlier(&next, run_timers(p, now));
-            n++;
-        }
-        if (n > room) {
-            struct pollfd *more = realloc(fds, 2 * n * sizeof(*fds));
-
-            if (more == NULL) {
-                n = room;
-                earlier(&next, now + 100 * MS); /* look by and by instead */
-            } else {
+    pthread_mutex_lock(&s->lock);
+    while (!s->stopping) {
+        next = look_at_ports(s, &n);
+        if (n + 1 > room) {
+            more = realloc(fds == &first ? NULL : fds, 2 * (n + 1) * sizeof(*fds));
+            if (more != NULL) {
                 fds = more;
-                room = 2 * n;
+                room = 2 * (n + 1);
             }
         }
-        if (n > 0)
-            fds[0] = (struct pollfd){.fd = s->wake_fd, .events = POLLIN};
-        n = n > 0 ? 1 : 0;
-        LIST_FOREACH(p, &s->ports, entry)
-        if (n < room)
-            fds[n++] = (struct pollfd){.fd = p->monitor_fd, .events = POLLIN};
+        fds[0] = (struct pollfd){.fd = s->wake_fd, .events = POLLIN};
+        if (n + 1 <= room) {
+            n = 1;
+            add_fds(s, fds, &n);
+        } else {
+            n = 1;
+            earlier(&next, leat_now_ns() + 100 * MS); /* no memory: look by and by instead */
+        }
         pthread_mutex_unlock(&s->lock);
         now = leat_now_ns();
         poll(fds, n, next == 0 ? -1 : next <= now ? 0 : (int)((next - now) / MS) + 1);
-        if (n > 0 && fds[0].revents != 0) {
+        if (fds[0].revents != 0) {
             uint64_t count;
             ssize_t ignored = read(s->wake_fd, &count, sizeof(count));
 
             (void)ignored;
         }
+        pthread_mutex_lock(&s->lock);
     }
     pthread_mutex_unlock(&s->lock);
-    free(fds);
+    if (fds != &first)
+        free(fds);
     return NULL;
 }
 
-static void wake(state *s)
+void watch_wake(state *s)
 {
     const uint64_t one = 1;
     ssize_t ignored = write(s->wake_fd, &one, sizeof(one)); /* can only fail when it is readable already */
@@ -441,7 +556,7 @@ void watch_stop(state *s)
     pthread_mutex_lock(&s->lock);
     s->stopping = true;
     pthread_mutex_unlock(&s->lock);
-    wake(s);
+    watch_wake(s);
     pthread_join(s->watcher, NULL);
     close(s->wake_fd);
 }
@@ -473,7 +588,7 @@ int watch_add(port *p)
     pthread_mutex_lock(&s->lock);
     LIST_INSERT_HEAD(&s->ports, p, entry);
     pthread_mutex_unlock(&s->lock);
-    wake(s);
+    watch_wake(s);
     return 0;
 
 close_monitor:
@@ -481,12 +596,4 @@ close_monitor:
 stop_monitor:
     zmq_socket_monitor(p->socket, NULL, 0);
     return r;
-}
-
-void watch_remove(port *p)
-{
-    pthread_mutex_lock(&p->state->lock);
-    LIST_REMOVE(p, entry);
-    pthread_mutex_unlock(&p->state->lock);
-    wake(p->state); /* its descriptor is not watched any more */
 }

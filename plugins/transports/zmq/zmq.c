@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "parts.h"
@@ -59,6 +60,7 @@ int state_session(state *s, leati_session **ret_session)
 static int attach(const leat_attach_info *info, void **ret_state)
 {
     state *s = calloc(1, sizeof(*s));
+    pthread_condattr_t monotonic;
     int i, r;
 
     if (s == NULL)
@@ -69,7 +71,12 @@ static int attach(const leat_attach_info *info, void **ret_state)
         atomic_init(&s->fds[i].fd, -1);
     pthread_mutex_init(&s->session_lock, NULL);
     pthread_mutex_init(&s->lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&s->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     LIST_INIT(&s->ports);
+    LIST_INIT(&s->lingering);
     s->context = zmq_ctx_new();
     if (s->context == NULL) {
         r = leat_fail(errno, "no ZeroMQ context: %s", zmq_strerror(errno));
@@ -85,6 +92,7 @@ static int attach(const leat_attach_info *info, void **ret_state)
 term_context:
     zmq_ctx_term(s->context);
 free_state:
+    pthread_cond_destroy(&s->changed);
     pthread_mutex_destroy(&s->lock);
     pthread_mutex_destroy(&s->session_lock);
     free(s);
@@ -95,6 +103,7 @@ static void detach(void *arg)
 {
     state *s = arg;
 
+    linger_finish(s);
     watch_stop(s);
     while (zmq_ctx_term(s->context) < 0 && errno == EINTR)
         continue;
