@@ -184,8 +184,9 @@ struct peer_link {
     link_state state;
     int fd;   /* SOCK_SEQPACKET to the peer; -1: closed */
     int bell; /* our end of the bell */
-    bool said_bye, got_bye; /* BYE: I send no more, and I take no more than I have */
-    bool ended;             /* the peer closed its socket or died */
+    /* Stored under both locks, read by the program under the port's alone. BYE: I send no more, take no more. */
+    _Atomic bool said_bye, got_bye;
+    _Atomic bool ended; /* the peer closed its socket or died */
     bool joined;            /* counted as a peer, and not yet reported as gone */
     bool unread_taken;
     bool peer_membarrier;

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define UNIT LAYOUT_LINE
-/* Reserved pages that may lie free before large free ranges are given back. */
+/* Reserved pages that may lie free before large free ranges are given back: this much, or a quarter of the heap. */
 #define KEEP_FREE (UINT64_C(64) << 20)
 /* At most this much is reserved by one system call, so that a stream of signals cannot keep it from finishing. */
 #define RESERVE_STEP (UINT64_C(1) << 20)
@@ -349,7 +349,8 @@ void heap_free(heap *h, block *b)
         join(h, b);
     }
     list_insert(h, b);
-    if (h->reserved_bytes - h->used > KEEP_FREE && b->size >= 16 * LAYOUT_PAGE)
+    uint64_t keep = h->seg->size / 4 > KEEP_FREE ? h->seg->size / 4 : KEEP_FREE;
+    if (h->reserved_bytes - h->used > keep && b->size >= 16 * LAYOUT_PAGE)
         give_back(h, b);
     publish(h);
     pthread_mutex_unlock(&h->mutex);

@@ -25,7 +25,7 @@ typedef struct block {
 } block;
 
 #define HEAP_UNCACHED UINT16_MAX
-#define HEAP_CLASSES 160u
+#define HEAP_CLASSES 304u /* up to 2^44 bytes, eight per power of two */
 #define HEAP_LISTS (40u * 16u)
 
 typedef struct heap {
