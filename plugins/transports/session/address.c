@@ -168,6 +168,38 @@ const char *leati_address_socket(const leati_address *a)
     return a->socket;
 }
 
+void leati_address_note(leati_address *a, const char *word)
+{
+    char line[LEATI_NAME_MAX + 16];
+    int n = snprintf(line, sizeof(line), "note = %s\n", word);
+
+    if (n < (int)sizeof(line) && a->fd >= 0)
+        (void)leati_lock_append(a->fd, line, (size_t)n); /* without it an error says less */
+}
+
+int leati_address_noted(leati_session *s, const char *address, char *ret_word, size_t word_size, char *ret_who,
+                        size_t who_size)
+{
+    char lock[LEATI_FILE_MAX];
+    leati_note note;
+    int fd, r;
+
+    r = check_name(&address);
+    if (r < 0)
+        return r;
+    snprintf(lock, sizeof(lock), "%s.%.31s.lock", address, s->transport);
+    if (leati_lock_open(s->dirfd, lock, false, &fd, NULL) < 0)
+        return -ENOENT;
+    r = leati_lock_writer(fd, LEATI_LIFE) == 1 ? leati_note_read(fd, &note) : -ENOENT;
+    close(fd);
+    if (r < 0)
+        return r;
+    snprintf(ret_word, word_size, "%s", note.word);
+    snprintf(ret_who, who_size, "pid %d (%s)", (int)note.pid, note.program);
+    leati_note_fini(&note);
+    return 0;
+}
+
 void leati_address_release(leati_address *a)
 {
     int fd;

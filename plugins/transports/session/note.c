@@ -116,6 +116,9 @@ static int parse_line(leati_note *note, const char *key, const char *value)
     } else if (strcmp(key, "address") == 0) {
         if (leati_name_good(value, true))
             strcpy(note->address, value);
+    } else if (strcmp(key, "note") == 0) {
+        if (leati_name_good(value, true))
+            strcpy(note->word, value);
     } else if (strcmp(key, "state") == 0) {
         note->left = strcmp(value, "left") == 0;
     } else if (strcmp(key, "segment") == 0) {
@@ -135,7 +138,7 @@ static int parse_line(leati_note *note, const char *key, const char *value)
 
 int leati_note_read(int fd, leati_note *ret_note)
 {
-    leati_note note = {.pid = -1, .started = -1, .program = "", .address = ""};
+    leati_note note = {.pid = -1, .started = -1, .program = "", .address = "", .word = ""};
     char *text, *line, *end;
     size_t size = 0;
     int r = 0;

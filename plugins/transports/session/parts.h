@@ -84,6 +84,7 @@ typedef struct leati_note {
     bool left;
     char program[64];
     char address[LEATI_NAME_MAX + 1];
+    char word[LEATI_NAME_MAX + 1]; /* see leati_address_note() */
     char (*segments)[LEATI_SEGMENT_MAX + 1];
     size_t n_segments;
 } leati_note;
@@ -107,7 +108,7 @@ struct leati_session {
     unsigned number;
     atomic_int dirfd, peerfd; /* -1 in a forked child */
     atomic_bool forked;
-    bool left; /* the lock is dropped, the peer file stays for whoever reaps it */
+    bool left;                          /* the lock is dropped, the peer file stays for whoever reaps it */
     pthread_mutex_t mutex;              /* guards changes of `addresses` and of the peer file's text */
     _Atomic(leati_address *) addresses; /* read without the mutex in a forked child */
     char name[LEATI_NAME_MAX + 1];

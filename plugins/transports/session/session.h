@@ -71,6 +71,11 @@ void leati_session_sweep(leati_session *s);
  * name ([A-Za-z0-9._-]+, an optional leading '/' is dropped; at most 64 characters). */
 int leati_address_take(leati_session *s, const char *address, leati_address **ret_address);
 const char *leati_address_socket(const leati_address *a); /* file name of the socket, relative to the directory */
+/* Notes a word about what is bound, such as its pattern, for who connects in vain. */
+void leati_address_note(leati_address *a, const char *word);
+/* The word noted by the living binder of an address (or ""), and who that is: "pid 4711 (sampler)". -ENOENT: nobody. */
+int leati_address_noted(leati_session *s, const char *address, char *ret_word, size_t word_size, char *ret_who,
+                        size_t who_size);
 /* Removes the socket and the lock. */
 void leati_address_release(leati_address *a);
 /* The socket's file name for an address that somebody else binds, for connecting; same check of the name. */

@@ -113,6 +113,9 @@ static int bind_uri(port *p, const char *address, const char *uri, leati_address
         return -ENOMEM;
     }
     e->address = lock;
+    if (lock != NULL)
+        leati_address_note(lock,
+                           leat_pattern_name(p->pattern)); /* for a partner of the wrong one: see refusal_text() */
     enlist(p, e);
     return 0;
 }
@@ -188,6 +191,8 @@ int port_connect(void *arg, const char *address)
     e = endpoint_new(p, uri, true);
     if (e == NULL)
         return -ENOMEM;
+    if (strstr(address, "://") == NULL)
+        snprintf(e->name, sizeof(e->name), "%s", address);
     enlist(p, e); /* before: the watcher looks it up when the connection is there */
     if (zmq_connect(p->socket, uri) < 0)
         return refuse(p, "connect to", address, errno);
@@ -214,8 +219,10 @@ static bool is_listening(const port *p)
     conn *c;
 
     LIST_FOREACH(c, &p->conns, entry)
-    if (c->listens)
-        return true;
+    {
+        if (c->listens)
+            return true;
+    }
     return false;
 }
 

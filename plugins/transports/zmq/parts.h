@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * parts.h - what the files of the zmq transport share: a context's state, a port, a message's holder. This folder is the
- * only one that includes <zmq.h>.
+ * parts.h - what the files of the zmq transport share: a context's state, a port, a message's holder. This folder is
+ * the only one that includes <zmq.h>.
  *
- * Threads. What a socket tells about its connections comes through a monitor, an inproc pair that one thread per context
- * reads for all ports (watch.c), so that peers are counted while the program is busy or asleep. `lock` guards the lists
- * of ports, the monitors, and what is marked "lock" below. A port's `socket_lock` guards its socket: the program's thread
- * holds it during a call. The watcher, which holds `lock`, only tries to get it.
+ * Threads. What a socket tells about its connections comes through a monitor, an inproc pair that one thread per
+ * context reads for all ports (watch.c), so that peers are counted while the program is busy or asleep. `lock` guards
+ * the lists of ports, the monitors, and what is marked "lock" below. A port's `socket_lock` guards its socket: the
+ * program's thread holds it during a call. The watcher, which holds `lock`, only tries to get it.
  */
 #ifndef ZMQ_PARTS_H
 #define ZMQ_PARTS_H
@@ -96,14 +96,18 @@ typedef struct conn {
     bool listens;  /* no connection, but what they come to */
     bool linked;   /* its handshake succeeded */
     bool refused;  /* PAIR: one too many */
+    bool is_local;
+    int64_t part_by_ns; /* closing: our direction has ended; when to give up waiting for the other */
 } conn;
 
 typedef struct endpoint {
     struct endpoint *next;
     leati_address *address; /* bound plain name; or NULL */
     bool connects;
-    int64_t
-        mend_at_ns; /* lock; when libzmq has given it up for good if nothing is heard of it until then; 0: no fear */
+    char name[80];   /* connects: the plain name; or "" */
+    int turned_away; /* lock; how often in a row a handshake was broken off */
+    /* lock; when libzmq has given it up for good if nothing is heard of it until then; 0: no fear */
+    int64_t mend_at_ns;
     char uri[];
 } endpoint;
 
@@ -124,6 +128,7 @@ struct port {
     zmq_msg_t *parts;
     size_t n_parts, room;
     bool more;
+    atomic_bool stirred; /* connections came or went since the last call */
     leat_stats stats;
 
     atomic_int departed; /* peers that are gone, whose messages may be unread */

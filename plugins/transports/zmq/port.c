@@ -294,6 +294,10 @@ static int try_send(port *p, leat_msg_body *const *parts, size_t n)
     r = check_send(p, total);
     if (r < 0)
         return r;
+    /* libzmq looks for reports of its other threads about once in a millisecond only: it would hand a message to a peer
+     * that has left. */
+    if (atomic_exchange(&p->stirred, false))
+        (void)socket_events(p);
     if (is_full(p)) {
         if (p->pattern != LEAT_PUB)
             return -EAGAIN;
@@ -329,11 +333,10 @@ int port_send(void *arg, leat_msg_body *const *parts, size_t n)
     return r;
 }
 
-/* ---- receiving ------------------------------------------------------------------------------------------------------
- */
+/* ---- receiving ------------------------------------------------------------------------------------------------- */
 
 /* Messages turn out to be so large that the receiver's queue would hold more than it should: shortens it. It is never
- * made longer again: libzmq's sending side, waiting for half of the old length to be read, would not hear of the new. */
+ * made longer: libzmq's sending side, waiting for half of the old length to be read, would not hear of the new. */
 static void weigh(port *p, size_t size)
 {
     int hwm = receive_hwm(p, size);

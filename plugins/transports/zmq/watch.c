@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * watch.c - the thread that reads the monitors of a context's sockets and tells the core who came, who left and who was
- * refused. ZeroMQ does not say who a message is from, nor whether a peer that is gone left or died; all there is are
- * connections. Touches no data socket.
+ * watch.c - the thread that reads the monitors of a context's sockets and tells the core who came, who left and who
+ * was refused. ZeroMQ does not say who a message is from, nor whether a peer that is gone left or died; all there is
+ * are connections. Touches no data socket.
  *
- * Order at the end: libzmq tells of a disconnection when it has read the connection to its end; what it read is in the
- * socket's queue then, except when the end was found while the queue was full: the last messages then follow within
- * microseconds. So a peer has departed GRACE_MS after its disconnection, and has left once a receive that began after
- * that finds nothing.
+ * Order at the end: libzmq tells of a disconnection when it has read the connection to its end; what it read is in
+ * the socket's queue then, except when the end was found while the queue was full: the last messages then follow
+ * within microseconds. So a peer has departed GRACE_MS after its disconnection, and has left once a receive that
+ * began after that finds nothing.
  */
 #include <errno.h>
 #include <poll.h>
@@ -23,9 +23,10 @@
 #include "parts.h"
 
 #define MS INT64_C(1000000)
-#define GRACE_MS 10
+#define GRACE_MS 20
 #define MEND_REFUSED_MS 500 /* until a connection that was refused is tried again */
 #define MEND_SILENT_MS 2000 /* until one that libzmq does not seem to retry is */
+#define TURNED_AWAY 3       /* times in a row, to be taken for a refusal */
 #define FORGIVE_MS 2500     /* until a refusal that did not come again is taken back */
 
 /* ---- what a forked child closes -------------------------------------------------------------------------------------
@@ -67,8 +68,10 @@ static conn *conn_find(port *p, int fd)
     conn *c;
 
     LIST_FOREACH(c, &p->conns, entry)
-    if (c->fd == fd)
-        return c;
+    {
+        if (c->fd == fd)
+            return c;
+    }
     return NULL;
 }
 
@@ -131,6 +134,10 @@ static void closed(port *p, int fd)
 
 static void peer_left(port *p, int64_t now)
 {
+    leati_session *session = p->state->session;
+
+    if (session != NULL)
+        leati_session_sweep(session); /* if it was killed, its peer file and its addresses go now */
     if (p->closing)
         return;
     if (p->receives) {
@@ -150,12 +157,16 @@ static void settle_handshakes(port *p)
     conn *c;
 
     LIST_FOREACH(c, &p->conns, entry)
-    open += !c->linked;
+    {
+        open += !c->linked;
+    }
     if (p->successes < open)
         return;
     p->successes = 0;
     LIST_FOREACH(c, &p->conns, entry)
-    c->linked = true;
+    {
+        c->linked = true;
+    }
 }
 
 static void handshake_succeeded(port *p)
@@ -164,9 +175,11 @@ static void handshake_succeeded(port *p)
     int open = 0;
 
     LIST_FOREACH(c, &p->conns, entry)
-    if (!c->linked) {
-        fresh = c;
-        open++;
+    {
+        if (!c->linked) {
+            fresh = c;
+            open++;
+        }
     }
     if (open == 0)
         return; /* not noticed for want of memory */
@@ -249,28 +262,64 @@ static void fear(port *p, const char *uri, int64_t mend_at_ns)
         e->mend_at_ns = mend_at_ns;
 }
 
-static void handshake_failed(port *p, const char *uri, unsigned value, int64_t now)
+/* Why a partner does not get on with us. ZeroMQ does not say what it is; a binder of a plain name has noted that. */
+static void refusal_text(const port *p, const endpoint *e, const char *uri, char *ret_text, size_t size)
+{
+    const char *ours = leat_pattern_name(p->pattern);
+    const char *wanted = leat_pattern_name(leat_pattern_partner(p->pattern));
+    leati_session *session = p->state->session;
+    char theirs[16] = "", who[96] = "";
+
+    if (e != NULL && e->name[0] != '\0' && session != NULL &&
+        leati_address_noted(session, e->name, theirs, sizeof(theirs), who, sizeof(who)) == 0 && theirs[0] != '\0') {
+        if (strcmp(theirs, wanted) != 0)
+            snprintf(ret_text, size, "channel %s is %s here and %s at %s, which binds %s: set `type` on one side",
+                     p->channel, ours, theirs, who, e->name);
+        else
+            snprintf(ret_text, size, "channel %s: %s, which binds %s, turns us away", p->channel, who, e->name);
+        return;
+    }
+    snprintf(ret_text, size,
+             "channel %s is %s here, and its partner at %.150s seems to be no %s (ZeroMQ does not say what it is): set "
+             "`type` on one side",
+             p->channel, ours, uri, wanted);
+}
+
+static void refuse(port *p, const endpoint *e, const char *uri, int64_t now)
 {
     char text[400];
 
+    refusal_text(p, e, uri, text, sizeof(text));
+    if (p->forgive_at_ns == 0)
+        leat_logf(LEAT_LOG_WARNING, "%s", text);
+    p->forgive_at_ns = now + FORGIVE_MS * MS;
+    leat_hook_refused(p->hook, EPROTOTYPE, text);
+}
+
+/* Somebody does not speak as we do: another pattern, another protocol. */
+static void handshake_failed(port *p, const char *uri, unsigned value, int64_t now)
+{
     p->failures++;
     if (p->closing)
         return;
-    if (value == ZMQ_PROTOCOL_ERROR_ZMTP_INVALID_METADATA) {
-        snprintf(
-            text, sizeof(text),
-            "channel %s is %s here, and its partner at %.200s is no %s (ZeroMQ does not say what it is): set `type` on "
-            "one side",
-            p->channel, leat_pattern_name(p->pattern), uri, leat_pattern_name(leat_pattern_partner(p->pattern)));
-        if (p->forgive_at_ns == 0)
-            leat_logf(LEAT_LOG_WARNING, "%s", text);
-        p->forgive_at_ns = now + FORGIVE_MS * MS;
-        leat_hook_refused(p->hook, EPROTOTYPE, text);
-    } else {
+    if (value == ZMQ_PROTOCOL_ERROR_ZMTP_INVALID_METADATA)
+        refuse(p, find_endpoint(p, uri), uri, now);
+    else
         leat_logf(LEAT_LOG_WARNING, "channel %s: somebody at %s does not speak ZeroMQ's protocol as we do (0x%x)",
                   p->channel, uri, value);
-    }
     fear(p, uri, now + MEND_REFUSED_MS * MS); /* libzmq does not try again after a breach of protocol */
+}
+
+/* The other side broke off before it was done. A binder of another pattern does so, having looked first; but so does
+ * one that is just ending: it takes several. */
+static void turned_away(port *p, const char *uri, int64_t now)
+{
+    endpoint *e = find_endpoint(p, uri);
+
+    p->failures++;
+    if (p->closing || e == NULL || ++e->turned_away < TURNED_AWAY)
+        return;
+    refuse(p, e, uri, now);
 }
 
 /* ---- the monitors ---------------------------------------------------------------------------------------------------
@@ -279,7 +328,9 @@ static void handshake_failed(port *p, const char *uri, unsigned value, int64_t n
 static void handle(port *p, unsigned event, unsigned value, const char *uri)
 {
     int64_t now = leat_now_ns();
+    endpoint *e;
 
+    atomic_store(&p->stirred, true);
     switch (event) {
     case ZMQ_EVENT_LISTENING:
         listening(p, (int)value);
@@ -293,10 +344,12 @@ static void handle(port *p, unsigned event, unsigned value, const char *uri)
         fear(p, uri, 0);
         break;
     case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
+        if ((e = find_endpoint(p, uri)) != NULL)
+            e->turned_away = 0;
         handshake_succeeded(p);
         break;
     case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
-        p->failures++;
+        turned_away(p, uri, now);
         break;
     case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
         handshake_failed(p, uri, value, now);
@@ -305,14 +358,11 @@ static void handle(port *p, unsigned event, unsigned value, const char *uri)
         p->failures++;
         fear(p, uri, now + MEND_REFUSED_MS * MS);
         break;
-    case ZMQ_EVENT_DISCONNECTED: {
-        endpoint *e = find_endpoint(p, uri);
-
+    case ZMQ_EVENT_DISCONNECTED:
         disconnected(p, (int)value, now);
-        if (e != NULL && e->mend_at_ns == 0)
+        if ((e = find_endpoint(p, uri)) != NULL && e->mend_at_ns == 0)
             e->mend_at_ns = now + MEND_SILENT_MS * MS;
         break;
-    }
     case ZMQ_EVENT_CONNECT_DELAYED:
     case ZMQ_EVENT_CONNECT_RETRIED:
         fear(p, uri, 0);
@@ -476,10 +526,15 @@ static void add_fds(const state *s, struct pollfd *fds, size_t *n)
     port *p;
 
     LIST_FOREACH(p, &s->ports, entry)
-    fds[(*n)++] = (struct pollfd){.fd = p->monitor_fd, .events = POLLIN};
+    {
+        if (p->monitor != NULL)
+            fds[(*n)++] = (struct pollfd){.fd = p->monitor_fd, .events = POLLIN};
+    }
     LIST_FOREACH(p, &s->lingering, entry)
-    if (p->monitor != NULL)
-        fds[(*n)++] = (struct pollfd){.fd = p->monitor_fd, .events = POLLIN};
+    {
+        if (p->monitor != NULL)
+            fds[(*n)++] = (struct pollfd){.fd = p->monitor_fd, .events = POLLIN};
+    }
 }
 
 static void *watch(void *arg)

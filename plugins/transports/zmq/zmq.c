@@ -107,7 +107,9 @@ static void detach(void *arg)
     watch_stop(s);
     while (zmq_ctx_term(s->context) < 0 && errno == EINTR)
         continue;
-    leati_session_close(s->session);
+    if (s->session != NULL)
+        leati_session_close(s->session);
+    pthread_cond_destroy(&s->changed);
     pthread_mutex_destroy(&s->lock);
     pthread_mutex_destroy(&s->session_lock);
     free(s);
