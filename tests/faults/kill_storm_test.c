@@ -231,10 +231,10 @@ static void leave(storm *s)
 static void judge(const storm *s)
 {
     storm_result r;
-    storm_verify(s->book, QUIET_MS * MS, &r);
     const char *path = getenv("LEAT_STORM_LOG");
     FILE *log = path ? fopen(path, "ae") : stdout;
     check(log != NULL);
+    storm_verify(s->book, QUIET_MS * MS, log, &r);
     fprintf(
         log,
         "# seed %u: %u senders and %u receivers killed; %llu messages sent, %llu received, %llu redelivered, %llu lost "

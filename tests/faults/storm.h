@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #define STORM_SENDERS 5                 /* the last is watched and never killed */
@@ -70,7 +71,8 @@ storm_life *storm_sender_born(storm_book *book, int slot, bool watched);
 storm_life *storm_receiver_born(storm_book *book, int slot);
 void storm_received(storm_book *book, uint32_t life, uint32_t number); /* sets the bit */
 uint64_t storm_missing(const storm_book *book, const storm_life *sender);
-void storm_verify(const storm_book *book, int64_t quiet_ns, storm_result *ret_result);
+/* Describes each loss that a hand must explain on `out`. */
+void storm_verify(const storm_book *book, int64_t quiet_ns, FILE *out, storm_result *ret_result);
 
 /* storm_roles.c: run in a process each. */
 void storm_send(storm_book *book, storm_life *life);

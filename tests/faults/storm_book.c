@@ -2,6 +2,7 @@
  *
  * storm_book.c - the kill storm's book (storm.h): one bit per message, and the sum at the end. Knows nothing of leat.
  */
+#include <stdlib.h>
 #include <sys/mman.h>
 
 #include "leat_test.h"
@@ -70,18 +71,36 @@ uint64_t storm_missing(const storm_book *book, const storm_life *sender)
     return missing;
 }
 
-/* Whether a receiver was killed within quiet_ns of that moment. */
-static bool receiver_died_near(const storm_book *book, int64_t moment_ns, int64_t quiet_ns)
+/* How long before or after that moment the nearest death of a receiver was. */
+static int64_t nearest_death_ns(const storm_book *book, int64_t moment_ns)
 {
+    int64_t nearest = INT64_MAX;
     for (unsigned i = 0; i < book->receiver_lives; i++) {
-        int64_t died_ns = book->receivers[i].died_ns;
-        if (died_ns && died_ns > moment_ns - quiet_ns && died_ns < moment_ns + quiet_ns)
-            return true;
+        int64_t away = llabs(book->receivers[i].died_ns - moment_ns);
+        if (book->receivers[i].died_ns && away < nearest)
+            nearest = away;
     }
-    return false;
+    return nearest;
 }
 
-void storm_verify(const storm_book *book, int64_t quiet_ns, storm_result *ret_result)
+/* Tells how a life lost messages: where the gaps are says whether a hand or a lane was lost. */
+static void describe_loss(const storm_book *book, const storm_life *life, uint64_t missing, FILE *out)
+{
+    uint32_t first = UINT32_MAX, last = 0;
+    for (uint32_t n = 0; n < life->sent; n++)
+        if (!has(book, life, n)) {
+            first = n < first ? n : first;
+            last = n;
+        }
+    fprintf(out, "# sender life %d of slot %d lost %llu of %u, number %u to %u; ", (int)(life - book->senders),
+            life->slot, (unsigned long long)missing, life->sent, first, last);
+    if (life->died_ns)
+        fprintf(out, "killed %.0f ms away from a receiver\n", (double)nearest_death_ns(book, life->died_ns) / 1e6);
+    else
+        fprintf(out, "never killed\n");
+}
+
+void storm_verify(const storm_book *book, int64_t quiet_ns, FILE *out, storm_result *ret_result)
 {
     storm_result r = {0};
     for (unsigned i = 0; i < book->receiver_lives; i++) {
@@ -96,10 +115,10 @@ void storm_verify(const storm_book *book, int64_t quiet_ns, storm_result *ret_re
         r.sent += atomic_load(&life->sent);
         r.redelivered += atomic_load(&life->redelivered);
         r.senders_killed += life->died_ns != 0;
-        if (life->died_ns && receiver_died_near(book, life->died_ns, quiet_ns))
-            r.between += missing;
-        else
-            r.lost += missing;
+        bool between = life->died_ns && nearest_death_ns(book, life->died_ns) < quiet_ns;
+        *(between ? &r.between : &r.lost) += missing;
+        if (missing > 0 && !between)
+            describe_loss(book, life, missing, out);
         for (uint32_t n = atomic_load(&life->trying), end = n + 1024; n < end && n < life->capacity; n++)
             r.from_nowhere += has(book, life, n);
     }
