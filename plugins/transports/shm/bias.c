@@ -39,12 +39,13 @@ void bias_fini(bias *b)
     pthread_mutex_destroy(&b->mutex);
 }
 
+#ifndef UNDER_TSAN
 /* With the mutex held: raises WANTED and waits until the owner is outside. */
 static void keep_out(bias *b)
 {
     atomic_fetch_or_explicit(&b->attention, BIAS_WANTED, memory_order_relaxed);
     if (b->fences)
-        atomic_thread_fence(memory_order_seq_cst);
+        order_fence();
     else
         membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
     /* Visits are short; one that allocates pages or was preempted is not worth spinning for. */
@@ -55,18 +56,19 @@ static void keep_out(bias *b)
             nanosleep(&(struct timespec){0, 20000}, NULL);
     }
 }
+#endif
 
 void bias_lock(bias *b)
 {
     pthread_mutex_lock(&b->mutex);
-#ifndef __SANITIZE_THREAD__
+#ifndef UNDER_TSAN
     keep_out(b);
 #endif
 }
 
 void bias_unlock(bias *b)
 {
-#ifndef __SANITIZE_THREAD__
+#ifndef UNDER_TSAN
     atomic_fetch_and_explicit(&b->attention, ~BIAS_WANTED, memory_order_release);
 #endif
     pthread_mutex_unlock(&b->mutex);
@@ -76,7 +78,7 @@ void bias_unlock(bias *b)
  * the mutex is let go, so that the next one who wants in sees it. */
 void bias_enter_slow(bias *b)
 {
-#ifdef __SANITIZE_THREAD__
+#ifdef UNDER_TSAN
     pthread_mutex_lock(&b->mutex);
     atomic_store_explicit(&b->owner, bias_self(), memory_order_relaxed);
 #else

@@ -14,6 +14,8 @@
 #ifndef LEATI_SHM_BIAS_H
 #define LEATI_SHM_BIAS_H
 
+#include "order.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -55,12 +57,12 @@ void bias_enter_slow(bias *b);
 
 static inline void bias_enter(bias *b)
 {
-#ifdef __SANITIZE_THREAD__
+#ifdef UNDER_TSAN
     bias_enter_slow(b);
 #else
     atomic_store_explicit(&b->inside, 1, memory_order_relaxed); /* pairs with the acquire in bias_lock() */
     if (unlikely(b->fences))
-        atomic_thread_fence(memory_order_seq_cst);
+        order_fence();
     else
         atomic_signal_fence(memory_order_seq_cst); /* the other side's membarrier makes it a fence */
     /* The acquire pairs with the release in bias_unlock(): attention clear means that owner is current. */
@@ -72,7 +74,7 @@ static inline void bias_enter(bias *b)
 
 static inline void bias_leave(bias *b)
 {
-#ifdef __SANITIZE_THREAD__
+#ifdef UNDER_TSAN
     pthread_mutex_unlock(&b->mutex);
 #else
     atomic_store_explicit(&b->inside, 0, memory_order_release); /* pairs with the acquire in bias_lock() */

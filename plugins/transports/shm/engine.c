@@ -146,11 +146,15 @@ free_engine:
 
 /* ---- leaving -------------------------------------------------------------------------------------------------------- */
 
-/* Whether the peer of a link is at the other end of its socket still. */
+/* Whether the peer of a link is at the other end of its socket still; what it said last does not matter any more. */
 static bool peer_is_there(const peer_link *l)
 {
-    char byte;
-    return l->fd >= 0 && recv(l->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0;
+    char packet[1024];
+    ssize_t r;
+    do
+        r = l->fd < 0 ? 0 : recv(l->fd, packet, sizeof packet, MSG_DONTWAIT);
+    while (r > 0 || (r < 0 && (errno == EINTR || errno == ECONNRESET)));
+    return r < 0;
 }
 
 static void forget_link(engine *e, peer_link *l)

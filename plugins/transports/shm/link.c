@@ -554,6 +554,10 @@ void link_settle(peer_link *l)
     }
     bool read = !l->rx || l->rx->drained;
     uint32_t held = l->rx ? l->rx->held : 0, open = l->tx ? tx_open_refs(l->tx) : 0;
+    if (l->ended && l->fd >= 0) { /* inside the lock: the program's thread may be about to ring */
+        close(l->fd);
+        l->fd = -1;
+    }
     if (gone && read && l->joined) {
         l->joined = false;
         STORE(p->entry->peers, p->entry->peers - 1);
@@ -568,10 +572,6 @@ void link_settle(peer_link *l)
     if (gone && l->connector)
         rendezvous_link_gone(l);
     if (l->ended) {
-        if (l->fd >= 0) {
-            close(l->fd);
-            l->fd = -1;
-        }
         if (read && held == 0)
             link_free(l);
     } else if (l->got_bye && read && held == 0 && open == 0) {

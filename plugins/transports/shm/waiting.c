@@ -116,7 +116,7 @@ void engine_fence(void *state)
     engine *e = state;
     /* Pairs with order_publish_then_look(). Without membarrier the senders fence, and so do we. */
     if (!e->global_membarrier || syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) != 0)
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        order_fence();
 }
 
 static void drain_bells(port *p)
