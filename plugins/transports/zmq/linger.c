@@ -7,8 +7,7 @@
  * full at that moment sees the hang-up, and drops what it has not read. A sender, in turn, may write to a receiver
  * that has left before it hears of that. So we hold a duplicate of each local connection, which keeps it open until
  * the kernel says that nothing is unread; then we end our direction only, which the other side reads in its turn, and
- * wait for its hang-up. (TCP delivers what was written before its end.) The duplicate also lets us cut a connection
- * that libzmq would leave open and mute.
+ * wait for its hang-up. (TCP delivers what was written before its end.)
  *
  * This goes on in the watcher after the port was closed, so that a program that has both ends can close one after the
  * other; leaving the transport waits for it.
@@ -24,21 +23,19 @@
 
 #include "parts.h"
 
-#define MS INT64_C(1000000)
 #define LINGER_DEFAULT_MS 30000
 #define SENDER_PARTS_MS 2000  /* for a receiver that has all in its memory to come to the end */
 #define RECEIVER_PARTS_MS 200 /* for a sender to notice */
 #define CLOSE_MS 200          /* of all that, how long closing itself waits */
 
-void linger_hold(const port *p, conn *c)
+void linger_hold(conn *c)
 {
     int domain = 0;
     socklen_t size = sizeof(domain);
 
     if (getsockopt(c->fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0)
         return;
-    c->is_local = domain == AF_UNIX;
-    if (c->is_local || p->pattern == LEAT_PAIR)
+    if (domain == AF_UNIX)
         c->duplicate = fcntl(c->fd, F_DUPFD_CLOEXEC, 0);
 }
 
@@ -60,7 +57,7 @@ static bool is_unread(const conn *c)
 /* Whether the connection needs nothing more from us. */
 static bool is_through(const port *p, conn *c, int64_t now)
 {
-    if (c->duplicate < 0 || c->refused || !c->is_local || is_gone(c))
+    if (c->duplicate < 0 || is_gone(c))
         return true;
     if (c->part_by_ns == 0) {
         if (p->sends && is_unread(c) && now < p->deadline_ns)
@@ -97,10 +94,26 @@ bool linger_look(port *p)
     return true;
 }
 
+static bool has_connection(port *p)
+{
+    bool found = false;
+    conn *c;
+
+    pthread_mutex_lock(&p->state->lock);
+    LIST_FOREACH(c, &p->conns, entry)
+    {
+        found |= !c->listens;
+    }
+    pthread_mutex_unlock(&p->state->lock);
+    return found;
+}
+
 void linger_close(port *p, int linger_ms)
 {
     if (linger_ms == LEAT_LINGER_DEFAULT)
         linger_ms = LINGER_DEFAULT_MS;
+    if (!has_connection(p))
+        linger_ms = 0; /* nobody is there to wait for */
     p->deadline_ns = linger_ms < 0 ? INT64_MAX : leat_now_ns() + linger_ms * MS;
     zmq_setsockopt(p->socket, ZMQ_LINGER, &linger_ms, sizeof(linger_ms));
     /* Its monitor lives until libzmq is through with it, which it is within the time. No zmq_unbind() before: that

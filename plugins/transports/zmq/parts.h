@@ -23,6 +23,7 @@
 #define TRANSPORT "zmq"
 #define SMALL_BYTES 4096         /* blocks below this are not counted against queue_bytes */
 #define QUEUE_BYTES (128u << 20) /* queue_bytes, where it is not set */
+#define MS INT64_C(1000000)      /* in ns */
 #define FORK_FDS 512             /* descriptors that a forked child closes */
 
 /* What one port's messages in libzmq's hands take, and what the program holds of those received. Outlives the port: the
@@ -65,6 +66,11 @@ typedef struct state {
     const leat_attach_info *info;
     pthread_mutex_t session_lock;     /* guards the making of `session` */
     _Atomic(leati_session *) session; /* made with the first plain name */
+    void *admit;                      /* the watcher's; see admit.c */
+    int admit_fd;
+    int sweeps; /* the watcher's, as sweep_at_ns: looks for what the dead left that are still to be taken */
+    int64_t sweep_at_ns;
+    unsigned domains; /* lock; numbers PAIRs */
     pthread_t watcher;
     int wake_fd; /* wakes the watcher */
     pthread_mutex_t lock;
@@ -91,12 +97,10 @@ void state_strike_fd(state *s, int fd);
 /* A connection as the monitor tells of it. */
 typedef struct conn {
     LIST_ENTRY(conn) entry;
-    int fd;        /* libzmq's: a name, never used as a descriptor but to duplicate it */
-    int duplicate; /* ours, see linger.c; or -1 */
-    bool listens;  /* no connection, but what they come to */
-    bool linked;   /* its handshake succeeded */
-    bool refused;  /* PAIR: one too many */
-    bool is_local;
+    int fd;             /* libzmq's: a name, never used as a descriptor but to duplicate it */
+    int duplicate;      /* ours, see linger.c; or -1 */
+    bool listens;       /* no connection, but what they come to */
+    bool linked;        /* its handshake succeeded */
     int64_t part_by_ns; /* closing: our direction has ended; when to give up waiting for the other */
 } conn;
 
@@ -133,10 +137,12 @@ struct port {
 
     atomic_int departed; /* peers that are gone, whose messages may be unread */
 
-    LIST_ENTRY(port) entry; /* lock, as all that follows */
-    bool closing;           /* its hook is no more */
-    int64_t deadline_ns;    /* of lingering */
-    void *monitor;          /* NULL: libzmq is through with the socket */
+    LIST_ENTRY(port) entry;     /* lock, as all that follows */
+    bool closing;               /* its hook is no more */
+    int64_t deadline_ns;        /* of lingering */
+    char domain[24];            /* PAIR: by which admit.c knows it */
+    int64_t admitting_until_ns; /* PAIR: somebody is on the way in */
+    void *monitor;              /* NULL: libzmq is through with the socket */
     int monitor_fd;
     LIST_HEAD(, conn) conns;
     int successes; /* handshakes of which it is not known yet whose they were */
@@ -168,11 +174,20 @@ void watch_wake(state *s);
 void watch_settle(port *p, int departed);
 void conn_free(port *p, conn *c);
 
+/* ---- admit.c ---------------------------------------------------------------------------------------------------- */
+
+int admit_open(state *s);
+void admit_close(state *s);
+/* Has libzmq ask before it lets somebody in, where that is needed. */
+int admit_ask(port *p);
+/* Answers one request; false: there is none. Under `lock`. */
+bool admit_look(state *s);
+
 /* ---- linger.c -------------------------------------------------------------------------------------------------------
  */
 
 /* Duplicates the descriptor of a new connection where that is needed. */
-void linger_hold(const port *p, conn *c);
+void linger_hold(conn *c);
 /* Closes the socket; libzmq goes on sending. */
 void linger_close(port *p, int linger_ms);
 /* Leaves the port to the watcher, until what was sent is with the receivers or the time is up. */

@@ -54,8 +54,11 @@ static void set_options(port *p, const leat_settings *settings)
     set_int(p, ZMQ_RECONNECT_IVL, RECONNECT_MS, "ZMQ_RECONNECT_IVL");
     set_int(p, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS, "ZMQ_RECONNECT_IVL_MAX");
     set_int(p, ZMQ_IPV6, 1, "ZMQ_IPV6");
-    /* Nothing is queued for a peer that is not there: it goes to another, or waits with the sender. */
-    set_int(p, ZMQ_IMMEDIATE, 1, "ZMQ_IMMEDIATE");
+    /* Nothing is queued for a peer that is not there: it goes to another, or waits with the sender. Only for those that
+     * deal to several: libzmq would throw away what was received and not read when such a connection ends. A PAIR's one
+     * peer is looked for in has_peer(). */
+    if (p->pattern == LEAT_PUSH || p->pattern == LEAT_REQ)
+        set_int(p, ZMQ_IMMEDIATE, 1, "ZMQ_IMMEDIATE");
     set_int(p, ZMQ_LINGER, 0, "ZMQ_LINGER"); /* until linger_close() */
     if (p->pattern == LEAT_REQ) {
         /* A REQ may ask again; a late reply is dropped. */
@@ -104,6 +107,9 @@ int port_open(void *arg, const leat_port_info *info, void **ret_port)
         r = leat_fail(errno, "channel %s: its ZeroMQ socket has no descriptor: %s", p->channel, zmq_strerror(errno));
         goto close_socket;
     }
+    r = admit_ask(p);
+    if (r < 0)
+        goto close_socket;
     r = watch_add(p);
     if (r < 0)
         goto close_socket;
@@ -161,6 +167,11 @@ static unsigned socket_events(port *p)
     return (events & ZMQ_POLLIN ? LEAT_IN : 0) | (events & ZMQ_POLLOUT ? LEAT_OUT : 0);
 }
 
+static bool has_peer(const port *p)
+{
+    return p->pattern != LEAT_PAIR || atomic_load(&p->peers) > 0;
+}
+
 static bool is_full(const port *p)
 {
     return atomic_load(&p->flow->bytes) >= p->queue_bytes;
@@ -185,6 +196,8 @@ static unsigned look(port *p, unsigned events)
     ready = socket_events(p);
     if (p->n_parts > 0)
         ready |= LEAT_IN;
+    if (!has_peer(p))
+        ready &= ~LEAT_OUT;
     if (ready & LEAT_OUT && p->pattern != LEAT_PUB && is_full(p)) {
         atomic_store(&p->flow->waited_for, true); /* then look again; the partner is flow_done() */
         if (is_full(p))
@@ -298,6 +311,8 @@ static int try_send(port *p, leat_msg_body *const *parts, size_t n)
      * that has left. */
     if (atomic_exchange(&p->stirred, false))
         (void)socket_events(p);
+    if (!has_peer(p))
+        return -EAGAIN;
     if (is_full(p)) {
         if (p->pattern != LEAT_PUB)
             return -EAGAIN;

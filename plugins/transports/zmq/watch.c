@@ -22,12 +22,14 @@
 
 #include "parts.h"
 
-#define MS INT64_C(1000000)
 #define GRACE_MS 20
+#define MEND_FIRST_MS 50
 #define MEND_REFUSED_MS 500 /* until a connection that was refused is tried again */
 #define MEND_SILENT_MS 2000 /* until one that libzmq does not seem to retry is */
-#define TURNED_AWAY 3       /* times in a row, to be taken for a refusal */
-#define FORGIVE_MS 2500     /* until a refusal that did not come again is taken back */
+#define SWEEPS 5
+#define SWEEP_MS 2      /* until the second look; each later one takes four times as long */
+#define TURNED_AWAY 3   /* times in a row, to be taken for a refusal */
+#define FORGIVE_MS 2500 /* until a refusal that did not come again is taken back */
 
 /* ---- what a forked child closes -------------------------------------------------------------------------------------
  */
@@ -108,7 +110,7 @@ static void connected(port *p, int fd)
 
     if (c == NULL)
         return;
-    linger_hold(p, c);
+    linger_hold(c);
     if (c->duplicate >= 0)
         state_enter_fd(p->state, c->duplicate);
 }
@@ -134,10 +136,8 @@ static void closed(port *p, int fd)
 
 static void peer_left(port *p, int64_t now)
 {
-    leati_session *session = p->state->session;
-
-    if (session != NULL)
-        leati_session_sweep(session); /* if it was killed, its peer file and its addresses go now */
+    p->state->sweeps = SWEEPS;
+    p->state->sweep_at_ns = now;
     if (p->closing)
         return;
     if (p->receives) {
@@ -149,9 +149,7 @@ static void peer_left(port *p, int64_t now)
     leat_hook_left(p->hook, false);
 }
 
-/* The monitor says that a handshake succeeded, but not whose. Once as many succeeded as there are open ones, all did.
- */
-static void settle_handshakes(port *p)
+static int count_open(const port *p)
 {
     int open = 0;
     conn *c;
@@ -160,7 +158,15 @@ static void settle_handshakes(port *p)
     {
         open += !c->linked;
     }
-    if (p->successes < open)
+    return open;
+}
+
+/* The monitor says that a handshake succeeded, but not whose. Once as many did as there are open ones, all did. */
+static void settle_handshakes(port *p)
+{
+    conn *c;
+
+    if (p->successes < count_open(p))
         return;
     p->successes = 0;
     LIST_FOREACH(c, &p->conns, entry)
@@ -171,57 +177,40 @@ static void settle_handshakes(port *p)
 
 static void handshake_succeeded(port *p)
 {
-    conn *c, *fresh = NULL;
-    int open = 0;
-
-    LIST_FOREACH(c, &p->conns, entry)
-    {
-        if (!c->linked) {
-            fresh = c;
-            open++;
-        }
-    }
-    if (open == 0)
+    if (count_open(p) == 0)
         return; /* not noticed for want of memory */
-    if (p->closing) {
-        p->successes++;
-        settle_handshakes(p);
-        return;
-    }
-    /* libzmq gives a PAIR's second connection no queue and leaves it open, for ever mute, even when the first has gone
-     * or is only being read to its end. Cut it: its owner connects again until there is room. */
-    if (p->pattern == LEAT_PAIR && p->peers > 0 && open == 1 && fresh->duplicate >= 0) {
-        fresh->linked = fresh->refused = true;
-        shutdown(fresh->duplicate, SHUT_RDWR);
-        leat_logf(LEAT_LOG_DEBUG, "channel %s: a pair has one peer; another one was sent away", p->channel);
-        return;
-    }
     p->successes++;
     settle_handshakes(p);
+    if (p->closing)
+        return;
     p->peers++;
+    p->admitting_until_ns = 0;
     p->forgive_at_ns = 0;
     leat_hook_joined(p->hook);
 }
 
-static void disconnected(port *p, int fd, int64_t now)
+/* What a connection was that has ended. */
+typedef enum ending { UNKNOWN_ONE, PEER_LEFT, HANDSHAKE_FAILED, BROKEN_OFF } ending;
+
+static ending disconnected(port *p, int fd)
 {
     conn *c = conn_find(p, fd);
-    bool left = false;
+    ending was = BROKEN_OFF; /* before its handshake, and the monitor did not say so */
 
     if (c == NULL || c->listens)
-        return;
+        return UNKNOWN_ONE;
     if (c->linked) {
-        left = !c->refused;
+        was = PEER_LEFT;
     } else if (p->failures > 0) {
         p->failures--;
+        was = HANDSHAKE_FAILED;
     } else if (p->successes > 0) {
         p->successes--;
-        left = true;
+        was = PEER_LEFT;
     }
     conn_free(p, c);
     settle_handshakes(p);
-    if (left)
-        peer_left(p, now);
+    return was;
 }
 
 void watch_settle(port *p, int departed)
@@ -254,72 +243,75 @@ static endpoint *find_endpoint(port *p, const char *uri)
     return connecting == 1 ? only : NULL;
 }
 
-static void fear(port *p, const char *uri, int64_t mend_at_ns)
+/* Who binds the plain name that we connect to, and with what pattern; false: not known. */
+static bool find_binder(port *p, const endpoint *e, char ret_pattern[16], char ret_who[96])
 {
-    endpoint *e = find_endpoint(p, uri);
-
-    if (e != NULL)
-        e->mend_at_ns = mend_at_ns;
-}
-
-/* Why a partner does not get on with us. ZeroMQ does not say what it is; a binder of a plain name has noted that. */
-static void refusal_text(const port *p, const endpoint *e, const char *uri, char *ret_text, size_t size)
-{
-    const char *ours = leat_pattern_name(p->pattern);
-    const char *wanted = leat_pattern_name(leat_pattern_partner(p->pattern));
     leati_session *session = p->state->session;
-    char theirs[16] = "", who[96] = "";
 
-    if (e != NULL && e->name[0] != '\0' && session != NULL &&
-        leati_address_noted(session, e->name, theirs, sizeof(theirs), who, sizeof(who)) == 0 && theirs[0] != '\0') {
-        if (strcmp(theirs, wanted) != 0)
-            snprintf(ret_text, size, "channel %s is %s here and %s at %s, which binds %s: set `type` on one side",
-                     p->channel, ours, theirs, who, e->name);
-        else
-            snprintf(ret_text, size, "channel %s: %s, which binds %s, turns us away", p->channel, who, e->name);
-        return;
-    }
-    snprintf(ret_text, size,
-             "channel %s is %s here, and its partner at %.150s seems to be no %s (ZeroMQ does not say what it is): set "
-             "`type` on one side",
-             p->channel, ours, uri, wanted);
+    return e->name[0] != '\0' && session != NULL &&
+           leati_address_noted(session, e->name, ret_pattern, 16, ret_who, 96) == 0 && ret_pattern[0] != '\0';
 }
 
-static void refuse(port *p, const endpoint *e, const char *uri, int64_t now)
+/* The partner of this endpoint does not get on with us. ZeroMQ does not say why, or what it is; a binder of a plain
+ * name has noted its pattern. Who is just ending breaks off handshakes too: it takes several if nothing is known. */
+static void turned_away(port *p, endpoint *e, int64_t now)
 {
-    char text[400];
+    const char *ours = leat_pattern_name(p->pattern), *wanted = leat_pattern_name(leat_pattern_partner(p->pattern));
+    char theirs[16] = "", who[96] = "", text[400];
+    bool known = find_binder(p, e, theirs, who);
 
-    refusal_text(p, e, uri, text, sizeof(text));
+    e->turned_away++;
+    /* libzmq does not try again after what it takes for a breach of protocol. */
+    e->mend_at_ns = now + (e->turned_away < TURNED_AWAY ? MEND_FIRST_MS : MEND_REFUSED_MS) * MS;
+    if (known && strcmp(theirs, wanted) != 0)
+        snprintf(text, sizeof(text), "channel %s is %s here and %s at %s, which binds %s: set `type` on one side",
+                 p->channel, ours, theirs, who, e->name);
+    else if (e->turned_away < TURNED_AWAY)
+        return;
+    else if (p->pattern == LEAT_PAIR)
+        return; /* its partner has a peer, see admit.c: we wait for our turn */
+    else
+        snprintf(text, sizeof(text),
+                 "channel %s is %s here, and its partner at %.150s seems to be no %s (ZeroMQ does not say what it is): "
+                 "set `type` on one side",
+                 p->channel, ours, e->uri, wanted);
     if (p->forgive_at_ns == 0)
         leat_logf(LEAT_LOG_WARNING, "%s", text);
     p->forgive_at_ns = now + FORGIVE_MS * MS;
     leat_hook_refused(p->hook, EPROTOTYPE, text);
 }
 
-/* Somebody does not speak as we do: another pattern, another protocol. */
-static void handshake_failed(port *p, const char *uri, unsigned value, int64_t now)
+/* Somebody does not speak as we do: another pattern, another protocol. Who connects is told, see turned_away(); who
+ * binds waits for a better partner. */
+static void handshake_failed(port *p, const endpoint *e, const char *uri, unsigned value)
 {
     p->failures++;
-    if (p->closing)
+    if (p->closing || e != NULL)
         return;
     if (value == ZMQ_PROTOCOL_ERROR_ZMTP_INVALID_METADATA)
-        refuse(p, find_endpoint(p, uri), uri, now);
+        leat_logf(LEAT_LOG_WARNING, "channel %s is %s here: somebody who is no %s tried to connect to %s", p->channel,
+                  leat_pattern_name(p->pattern), leat_pattern_name(leat_pattern_partner(p->pattern)), uri);
     else
-        leat_logf(LEAT_LOG_WARNING, "channel %s: somebody at %s does not speak ZeroMQ's protocol as we do (0x%x)",
-                  p->channel, uri, value);
-    fear(p, uri, now + MEND_REFUSED_MS * MS); /* libzmq does not try again after a breach of protocol */
+        leat_logf(LEAT_LOG_WARNING, "channel %s: somebody does not speak ZeroMQ's protocol at %s (0x%x)", p->channel,
+                  uri, value);
 }
 
-/* The other side broke off before it was done. A binder of another pattern does so, having looked first; but so does
- * one that is just ending: it takes several. */
-static void turned_away(port *p, const char *uri, int64_t now)
+static void connection_ended(port *p, endpoint *e, int fd, int64_t now)
 {
-    endpoint *e = find_endpoint(p, uri);
+    ending was = disconnected(p, fd);
 
-    p->failures++;
-    if (p->closing || e == NULL || ++e->turned_away < TURNED_AWAY)
+    if (p->closing)
         return;
-    refuse(p, e, uri, now);
+    if (was == PEER_LEFT)
+        peer_left(p, now);
+    else
+        p->admitting_until_ns = 0;
+    if (e == NULL)
+        return;
+    if (was == HANDSHAKE_FAILED || was == BROKEN_OFF)
+        turned_away(p, e, now);
+    else if (e->mend_at_ns == 0)
+        e->mend_at_ns = now + MEND_SILENT_MS * MS;
 }
 
 /* ---- the monitors ---------------------------------------------------------------------------------------------------
@@ -327,8 +319,7 @@ static void turned_away(port *p, const char *uri, int64_t now)
 
 static void handle(port *p, unsigned event, unsigned value, const char *uri)
 {
-    int64_t now = leat_now_ns();
-    endpoint *e;
+    endpoint *e = find_endpoint(p, uri);
 
     atomic_store(&p->stirred, true);
     switch (event) {
@@ -341,33 +332,27 @@ static void handle(port *p, unsigned event, unsigned value, const char *uri)
     case ZMQ_EVENT_CONNECTED:
     case ZMQ_EVENT_ACCEPTED:
         connected(p, (int)value);
-        fear(p, uri, 0);
         break;
     case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
-        if ((e = find_endpoint(p, uri)) != NULL)
-            e->turned_away = 0;
         handshake_succeeded(p);
+        if (e != NULL)
+            e->turned_away = 0;
         break;
     case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
-        turned_away(p, uri, now);
+        p->failures++;
         break;
     case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
-        handshake_failed(p, uri, value, now);
-        break;
     case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
-        p->failures++;
-        fear(p, uri, now + MEND_REFUSED_MS * MS);
+        handshake_failed(p, e, uri, value);
         break;
     case ZMQ_EVENT_DISCONNECTED:
-        disconnected(p, (int)value, now);
-        if ((e = find_endpoint(p, uri)) != NULL && e->mend_at_ns == 0)
-            e->mend_at_ns = now + MEND_SILENT_MS * MS;
-        break;
-    case ZMQ_EVENT_CONNECT_DELAYED:
-    case ZMQ_EVENT_CONNECT_RETRIED:
-        fear(p, uri, 0);
+        connection_ended(p, e, (int)value, leat_now_ns());
         break;
     }
+    /* libzmq is at it, so that nothing needs to be mended. */
+    if (e != NULL &&
+        (event == ZMQ_EVENT_CONNECT_DELAYED || event == ZMQ_EVENT_CONNECT_RETRIED || event == ZMQ_EVENT_CONNECTED))
+        e->mend_at_ns = 0;
 }
 
 /* libzmq is through: what it could not close it will not. */
@@ -517,8 +502,27 @@ static int64_t look_at_ports(state *s, size_t *ret_n)
         else if (!linger_look(p))
             earlier(&next, now + LINGER_LOOK_MS * MS);
     }
+    while (admit_look(s)) /* after the monitors: a place may have come free */
+        continue;
+    earlier(&next, sweep(s, now));
     *ret_n = n;
     return next;
+}
+
+/* If a peer that is gone was killed, what it left in the session goes now. The kernel may close its connection before it
+ * drops its lock, so that we look several times. */
+static int64_t sweep(state *s, int64_t now)
+{
+    leati_session *session = s->session;
+
+    if (s->sweeps == 0 || session == NULL)
+        return 0;
+    if (now >= s->sweep_at_ns) {
+        s->sweeps--;
+        s->sweep_at_ns = now + (SWEEP_MS << 2 * (SWEEPS - s->sweeps)) * MS;
+        leati_session_sweep(session);
+    }
+    return s->sweeps > 0 ? s->sweep_at_ns : 0;
 }
 
 static void add_fds(const state *s, struct pollfd *fds, size_t *n)
@@ -540,26 +544,27 @@ static void add_fds(const state *s, struct pollfd *fds, size_t *n)
 static void *watch(void *arg)
 {
     state *s = arg;
-    struct pollfd first, *fds = &first, *more;
-    size_t room = 1, n;
+    struct pollfd first[2], *fds = first, *more;
+    size_t room = 2, n;
     int64_t next, now;
 
     pthread_mutex_lock(&s->lock);
     while (!s->stopping) {
         next = look_at_ports(s, &n);
-        if (n + 1 > room) {
-            more = realloc(fds == &first ? NULL : fds, 2 * (n + 1) * sizeof(*fds));
+        if (n + 2 > room) {
+            more = realloc(fds == first ? NULL : fds, 2 * (n + 2) * sizeof(*fds));
             if (more != NULL) {
                 fds = more;
-                room = 2 * (n + 1);
+                room = 2 * (n + 2);
             }
         }
         fds[0] = (struct pollfd){.fd = s->wake_fd, .events = POLLIN};
-        if (n + 1 <= room) {
-            n = 1;
+        fds[1] = (struct pollfd){.fd = s->admit_fd, .events = POLLIN};
+        if (n + 2 <= room) {
+            n = 2;
             add_fds(s, fds, &n);
         } else {
-            n = 1;
+            n = 2;
             earlier(&next, leat_now_ns() + 100 * MS); /* no memory: look by and by instead */
         }
         pthread_mutex_unlock(&s->lock);
@@ -574,7 +579,7 @@ static void *watch(void *arg)
         pthread_mutex_lock(&s->lock);
     }
     pthread_mutex_unlock(&s->lock);
-    if (fds != &first)
+    if (fds != first)
         free(fds);
     return NULL;
 }
@@ -595,11 +600,17 @@ int watch_start(state *s)
     s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (s->wake_fd < 0)
         return leat_fail(errno, "zmq: no event descriptor: %s", strerror(errno));
+    r = admit_open(s);
+    if (r < 0) {
+        close(s->wake_fd);
+        return r;
+    }
     sigfillset(&all); /* signals are the program's threads' */
     pthread_sigmask(SIG_SETMASK, &all, &old);
     r = pthread_create(&s->watcher, NULL, watch, s);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (r != 0) {
+        admit_close(s);
         close(s->wake_fd);
         return leat_fail(r, "zmq: no thread: %s", strerror(r));
     }
@@ -613,6 +624,7 @@ void watch_stop(state *s)
     pthread_mutex_unlock(&s->lock);
     watch_wake(s);
     pthread_join(s->watcher, NULL);
+    admit_close(s);
     close(s->wake_fd);
 }
 

@@ -107,8 +107,10 @@ static void detach(void *arg)
     watch_stop(s);
     while (zmq_ctx_term(s->context) < 0 && errno == EINTR)
         continue;
-    if (s->session != NULL)
+    if (s->session != NULL) {
+        leati_session_sweep(s->session);
         leati_session_close(s->session);
+    }
     pthread_cond_destroy(&s->changed);
     pthread_mutex_destroy(&s->lock);
     pthread_mutex_destroy(&s->session_lock);
