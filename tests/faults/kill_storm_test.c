@@ -249,6 +249,7 @@ static void judge(const storm *s)
     if (r.lost > r.allowed)
         fail_test("%llu messages are lost, and only %llu receivers died with one in hand", (unsigned long long)r.lost,
                   (unsigned long long)r.allowed);
+    check_int(r.unexplained, 0);
     check(kills < 20 || r.redelivered > 0);
 }
 

@@ -34,6 +34,7 @@ typedef enum storm_phase { STORM_RUN, STORM_STOP, STORM_LEAVE } storm_phase;
 typedef struct storm_life {
     int slot; /* 0 to STORM_SENDERS - 1 */
     pid_t pid;
+    int64_t born_ns;
     int64_t died_ns;               /* 0: never killed */
     bool was_taking;               /* receiver: killed with perhaps a message in its hand */
     uint64_t bits_at;              /* sender: where its bits begin, in bytes */
@@ -62,6 +63,7 @@ typedef struct storm_result {
     uint64_t between;      /* of senders that died together with a receiver */
     uint64_t allowed;      /* for `lost`: receivers that were killed while taking */
     uint64_t from_nowhere; /* received and never sent */
+    uint64_t unexplained;  /* more in one life than receivers died with one in hand while it lived */
     unsigned receivers_killed, senders_killed;
 } storm_result;
 

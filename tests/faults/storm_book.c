@@ -4,6 +4,7 @@
  */
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include "leat_test.h"
 #include "storm.h"
@@ -24,11 +25,19 @@ storm_book *storm_book_new(void)
     return book;
 }
 
+static int64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
 storm_life *storm_sender_born(storm_book *book, int slot, bool watched)
 {
     check(book->sender_lives < STORM_LIVES);
     storm_life *life = &book->senders[book->sender_lives++];
     life->slot = slot;
+    life->born_ns = now_ns();
     life->capacity = watched ? STORM_LONG : STORM_SHORT;
     life->bits_at = book->bits_used;
     book->bits_used += life->capacity / 8;
@@ -83,6 +92,18 @@ static int64_t nearest_death_ns(const storm_book *book, int64_t moment_ns)
     return nearest;
 }
 
+/* Receivers that died with perhaps a message in their hand while this sender lived. */
+static uint64_t hands_lost_with(const storm_book *book, const storm_life *sender)
+{
+    uint64_t hands = 0;
+    for (unsigned i = 0; i < book->receiver_lives; i++) {
+        const storm_life *receiver = &book->receivers[i];
+        hands += receiver->died_ns > sender->born_ns && receiver->was_taking &&
+                 (!sender->died_ns || receiver->died_ns < sender->died_ns);
+    }
+    return hands;
+}
+
 /* Tells how a life lost messages: where the gaps are says whether a hand or a lane was lost. */
 static void describe_loss(const storm_book *book, const storm_life *life, uint64_t missing, FILE *out)
 {
@@ -115,12 +136,15 @@ void storm_verify(const storm_book *book, int64_t quiet_ns, FILE *out, storm_res
         r.sent += atomic_load(&life->sent);
         r.redelivered += atomic_load(&life->redelivered);
         r.senders_killed += life->died_ns != 0;
-        bool between = life->died_ns && nearest_death_ns(book, life->died_ns) < quiet_ns;
-        *(between ? &r.between : &r.lost) += missing;
-        if (missing > 0 && !between)
-            describe_loss(book, life, missing, out);
         for (uint32_t n = atomic_load(&life->trying), end = n + 1024; n < end && n < life->capacity; n++)
             r.from_nowhere += has(book, life, n);
+        bool between = life->died_ns && nearest_death_ns(book, life->died_ns) < quiet_ns;
+        *(between ? &r.between : &r.lost) += missing;
+        if (missing == 0 || between)
+            continue;
+        describe_loss(book, life, missing, out);
+        uint64_t hands = hands_lost_with(book, life);
+        r.unexplained += missing > hands ? missing - hands : 0;
     }
     *ret_result = r;
 }
