@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * admit.c - keeps a PAIR's second partner out until the first has gone and is read to its end. libzmq would let it in,
- * give it no queue, and leave it mute for ever. It asks us first by ZAP (ZeroMQ RFC 27), which works without any security:
- * the refusal is "temporary", so that the partner tries again. In the watcher's thread.
+ * give it no queue, and leave it mute for ever. It asks us first by ZAP (ZeroMQ RFC 27), which works without any
+ * security: the refusal is "temporary", so that the partner tries again. In the watcher's thread.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -477,6 +477,22 @@ static int64_t run_timers(port *p, int64_t now)
     return next;
 }
 
+/* If a peer that is gone was killed, what it left in the session goes now. The kernel may close its connection before
+ * it drops its lock, so that we look several times. */
+static int64_t sweep(state *s, int64_t now)
+{
+    leati_session *session = s->session;
+
+    if (s->sweeps == 0 || session == NULL)
+        return 0;
+    if (now >= s->sweep_at_ns) {
+        s->sweeps--;
+        s->sweep_at_ns = now + (SWEEP_MS << 2 * (SWEEPS - s->sweeps)) * MS;
+        leati_session_sweep(session);
+    }
+    return s->sweeps > 0 ? s->sweep_at_ns : 0;
+}
+
 /* Takes in all events of all ports and what is due; returns when the next is. */
 static int64_t look_at_ports(state *s, size_t *ret_n)
 {
@@ -507,22 +523,6 @@ static int64_t look_at_ports(state *s, size_t *ret_n)
     earlier(&next, sweep(s, now));
     *ret_n = n;
     return next;
-}
-
-/* If a peer that is gone was killed, what it left in the session goes now. The kernel may close its connection before it
- * drops its lock, so that we look several times. */
-static int64_t sweep(state *s, int64_t now)
-{
-    leati_session *session = s->session;
-
-    if (s->sweeps == 0 || session == NULL)
-        return 0;
-    if (now >= s->sweep_at_ns) {
-        s->sweeps--;
-        s->sweep_at_ns = now + (SWEEP_MS << 2 * (SWEEPS - s->sweeps)) * MS;
-        leati_session_sweep(session);
-    }
-    return s->sweeps > 0 ? s->sweep_at_ns : 0;
 }
 
 static void add_fds(const state *s, struct pollfd *fds, size_t *n)
