@@ -87,9 +87,11 @@ static int refuse(const port *p, const char *verb, const char *address, int erro
     case EPROTONOSUPPORT:
         return leat_fail(EINVAL, "channel %s: %s is no address that ZeroMQ knows; e.g. tcp://HOST:PORT, ipc:///PATH",
                          p->channel, address);
+    case EAGAIN: /* the resolver's */
     case ENODEV:
     case EADDRNOTAVAIL:
-        return leat_fail(error, "channel %s: %s names no interface of this machine", p->channel, address);
+        return leat_fail(error == EAGAIN ? ENODEV : error, "channel %s: %s names no interface of this machine",
+                         p->channel, address);
     default:
         return leat_fail(error < 4096 ? error : EIO, "channel %s: cannot %s %s: %s", p->channel, verb, address,
                          zmq_strerror(error));
