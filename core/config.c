@@ -151,7 +151,10 @@ int leati_config_put(leat_config *cfg, const char *section, const char *key, con
 int leat_config_set(leat_config *cfg, const char *section, const char *key, const char *value)
 {
     if (section == NULL || key == NULL || value == NULL)
-        return leat_fail(EINVAL, "leat_config_set: the %s is NULL", section == NULL ? "section" : key == NULL ? "key" : "value");
+        return leat_fail(EINVAL, "leat_config_set: the %s is NULL",
+                         section == NULL ? "section"
+                         : key == NULL   ? "key"
+                                         : "value");
     return leati_config_put(cfg, section, key, value, LEATI_FROM_CODE, NULL, false);
 }
 

@@ -105,10 +105,10 @@ void leat_ctx_free(leat_ctx *ctx)
     leat_channel *ch = NULL;
     leat_poller *p = NULL;
     pthread_mutex_lock(&ctx->lock);
-    LIST_FOREACH(p, &ctx->pollers, entry)
-    leati_poller_shut(p);
-    LIST_FOREACH(ch, &ctx->channels, entry)
-    leati_channel_shut(ch);
+    LIST_FOREACH (p, &ctx->pollers, entry)
+        leati_poller_shut(p);
+    LIST_FOREACH (ch, &ctx->channels, entry)
+        leati_channel_shut(ch);
     pthread_mutex_unlock(&ctx->lock);
 
     leati_transports_detach(ctx);

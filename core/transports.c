@@ -30,8 +30,7 @@ static void after_fork_in_parent(void)
 static void after_fork_in_child(void)
 {
     leat_ctx *ctx = NULL;
-    LIST_FOREACH(ctx, &contexts, entry)
-    {
+    LIST_FOREACH (ctx, &contexts, entry) {
         unsigned before = atomic_fetch_or_explicit(&ctx->attention, LEATI_FORKED, memory_order_relaxed);
         if (before & LEATI_FORKED)
             continue; /* a grandchild: our parent has done it */

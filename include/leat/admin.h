@@ -58,16 +58,16 @@ typedef struct leat_item {
     const char *program; /* of the owner; "" if not known */
     pid_t pid;           /* for display only */
     int64_t uid, gid;
-    unsigned mode;       /* permission bits */
-    int64_t created;     /* seconds since the epoch */
-    int64_t size;        /* bytes: as it appears */
-    int64_t allocated;   /* bytes: what it takes from the machine */
-    int64_t heap_size;   /* bytes: what it may grow to */
-    int64_t used;        /* bytes in live blocks */
-    int64_t peak;        /* the most that `used` has been */
+    unsigned mode;        /* permission bits */
+    int64_t created;      /* seconds since the epoch */
+    int64_t size;         /* bytes: as it appears */
+    int64_t allocated;    /* bytes: what it takes from the machine */
+    int64_t heap_size;    /* bytes: what it may grow to */
+    int64_t used;         /* bytes in live blocks */
+    int64_t peak;         /* the most that `used` has been */
     int64_t largest_free; /* bytes: the largest block that could be allocated */
-    int64_t blocks;      /* live ones */
-    int64_t peers;       /* linked contexts */
+    int64_t blocks;       /* live ones */
+    int64_t peers;        /* linked contexts */
 } leat_item;
 typedef int leat_item_fn(const leat_item *item, void *user); /* not 0 ends the listing and is returned */
 
@@ -90,8 +90,8 @@ typedef int leat_channel_info_fn(const leat_channel_info *info, void *user);
 /* What found plugins there are, good and refused. */
 typedef struct leat_plugin_info {
     const char *path;
-    const char *name;    /* "" if it could not be read */
-    const char *kind;    /* "transport", "command" or "" */
+    const char *name; /* "" if it could not be read */
+    const char *kind; /* "transport", "command" or "" */
     const char *version;
     const char *summary;
     const char *aliases;      /* joined with ", " */

@@ -54,7 +54,12 @@ __attribute__((aligned(16)))
 #endif
 leat_msg;
 
-#define LEAT_MSG_INIT {{0, 0, 0, 0, 0, 0, 0, 0}}
+#define LEAT_MSG_INIT              \
+    {                              \
+        {                          \
+            0, 0, 0, 0, 0, 0, 0, 0 \
+        }                          \
+    }
 
 /* Events of a poller and of leat_channel_arm(). */
 #define LEAT_IN 1u  /* a message can be received (or: the end can be read) */

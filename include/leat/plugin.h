@@ -48,11 +48,11 @@ typedef struct leat_key {
 /* The values of one section, checked against its key tables. Asking for a key that no table has is a programming error
  * and aborts. Strings live as long as the settings. */
 typedef struct leat_settings leat_settings;
-LEAT_API const char *leat_setting(const leat_settings *s, const char *key);     /* NULL: not set, no default */
-LEAT_API int64_t leat_setting_int(const leat_settings *s, const char *key);     /* bool, int, size, duration (ms) */
-LEAT_API size_t leat_setting_count(const leat_settings *s, const char *key);    /* entries of a list */
+LEAT_API const char *leat_setting(const leat_settings *s, const char *key);  /* NULL: not set, no default */
+LEAT_API int64_t leat_setting_int(const leat_settings *s, const char *key);  /* bool, int, size, duration (ms) */
+LEAT_API size_t leat_setting_count(const leat_settings *s, const char *key); /* entries of a list */
 LEAT_API const char *leat_setting_at(const leat_settings *s, const char *key, size_t i);
-LEAT_API bool leat_setting_given(const leat_settings *s, const char *key);      /* set somewhere, not the default */
+LEAT_API bool leat_setting_given(const leat_settings *s, const char *key); /* set somewhere, not the default */
 
 /* ---- services of the core -------------------------------------------------------------------------------------- */
 
@@ -258,10 +258,11 @@ typedef struct leat_plugin {
 /* In the plugin: LEAT_PLUGIN = { .abi = LEAT_PLUGIN_ABI, .struct_size = sizeof(leat_plugin), ... }; */
 #define LEAT_PLUGIN_SYMBOL "leat_plugin"
 #ifdef __cplusplus
-#define LEAT_PLUGIN extern "C" LEAT_API const leat_plugin leat_plugin_descriptor __asm__(LEAT_PLUGIN_SYMBOL); \
+#define LEAT_PLUGIN                                                                           \
+    extern "C" LEAT_API const leat_plugin leat_plugin_descriptor __asm__(LEAT_PLUGIN_SYMBOL); \
     const leat_plugin leat_plugin_descriptor
 #else
-#define LEAT_PLUGIN \
+#define LEAT_PLUGIN                                                                       \
     extern LEAT_API const leat_plugin leat_plugin_descriptor __asm__(LEAT_PLUGIN_SYMBOL); \
     const leat_plugin leat_plugin_descriptor
 #endif

@@ -889,7 +889,7 @@ static void starting_and_cleaning_race_2000_times(void)
         if (i % 4 == 0) {
             leati_address_release(a);
             leati_session_leave(s);
-    leati_session_close(s); /* leaves its peer file for the reaper */
+            leati_session_close(s); /* leaves its peer file for the reaper */
             continue;
         }
         leati_address_release(a);

@@ -70,9 +70,10 @@ static int shm_create(segment *seg, leati_session *session, const leat_settings 
     int r;
     /* Past this limit the kernel sends a signal where others return an error. */
     if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < seg->size)
-        return leat_fail(EFBIG, "RLIMIT_FSIZE (ulimit -f) is %llu bytes and [transport posix-shm] heap_size is %llu; raise "
-                         "the one or lower the other", (unsigned long long)limit.rlim_cur,
-                         (unsigned long long)seg->size);
+        return leat_fail(EFBIG,
+                         "RLIMIT_FSIZE (ulimit -f) is %llu bytes and [transport posix-shm] heap_size is %llu; raise "
+                         "the one or lower the other",
+                         (unsigned long long)limit.rlim_cur, (unsigned long long)seg->size);
     snprintf(seg->name, sizeof seg->name, NAME_PREFIX "%s_%d_%u", leati_session_shmid(session), (int)getpid(),
              leati_session_number(session));
     seg->fd = open(root, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
@@ -101,8 +102,10 @@ static int shm_create(segment *seg, leati_session *session, const leat_settings 
     snprintf(from, sizeof from, "/proc/self/fd/%d", seg->fd);
     snprintf(to, sizeof to, "%s/%s", root, seg->name);
     if (linkat(AT_FDCWD, from, AT_FDCWD, to, AT_SYMLINK_FOLLOW) < 0) {
-        r = leat_fail(errno, "%s: %s", to, errno == EEXIST ? "is there already, though this process's number is new; "
-                      "`shmadm clean` removes it if its owner is dead" : strerror(errno));
+        r = leat_fail(errno, "%s: %s", to,
+                      errno == EEXIST ? "is there already, though this process's number is new; "
+                                        "`shmadm clean` removes it if its owner is dead"
+                                      : strerror(errno));
         goto unmap;
     }
     return 0;
@@ -127,13 +130,15 @@ static int shm_reserve(segment *seg, uint64_t offset, uint64_t length)
             *slash = '\0';
         return no_space(path[0] == '/' ? path : "/dev/shm", length);
     }
-    return r < 0 ? leat_fail(-r, "%s: no memory for %llu bytes: %s", seg->name, (unsigned long long)length, strerror(-r))
-                 : 0;
+    return r < 0
+               ? leat_fail(-r, "%s: no memory for %llu bytes: %s", seg->name, (unsigned long long)length, strerror(-r))
+               : 0;
 }
 
 static int shm_give_back(segment *seg, uint64_t offset, uint64_t length)
 {
-    return fallocate(seg->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length) < 0 ? -errno : 0;
+    return fallocate(seg->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length) < 0 ? -errno
+                                                                                                            : 0;
 }
 
 static void shm_destroy(segment *seg)
@@ -180,8 +185,8 @@ static int shm_map(const char *root, const char *name, int fd, uint64_t size, ui
     if (r < 0)
         return leat_fail(-r, "%s/%s: %s", root, name, strerror(-r));
     if (st.st_uid != uid || (uint64_t)st.st_size < size) {
-        r = leat_fail(EBADMSG, "%s/%s is of user %u and has %lld bytes; user %u and %llu bytes were announced", root, name,
-                      st.st_uid, (long long)st.st_size, uid, (unsigned long long)size);
+        r = leat_fail(EBADMSG, "%s/%s is of user %u and has %lld bytes; user %u and %llu bytes were announced", root,
+                      name, st.st_uid, (long long)st.st_size, uid, (unsigned long long)size);
         close(fd);
         return r;
     }
@@ -189,7 +194,8 @@ static int shm_map(const char *root, const char *name, int fd, uint64_t size, ui
     int error = errno;
     close(fd);
     if (!base)
-        return leat_fail(error, "%s/%s: cannot map %llu bytes: %s", root, name, (unsigned long long)size, strerror(error));
+        return leat_fail(error, "%s/%s: cannot map %llu bytes: %s", root, name, (unsigned long long)size,
+                         strerror(error));
     (void)madvise(base, size, MADV_DONTDUMP);
     *ret_base = base;
     return 0;

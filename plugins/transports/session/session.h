@@ -48,9 +48,9 @@ void leati_session_leave(leati_session *s);
 /* In the child after fork(): closes the descriptors, async-signal-safe. */
 void leati_session_forked(leati_session *s);
 
-const char *leati_session_root(const leati_session *s);  /* "/dev/shm" */
-int leati_session_dirfd(const leati_session *s);         /* of the session's directory; owned by the session */
-const char *leati_session_path(const leati_session *s);  /* the directory's path */
+const char *leati_session_root(const leati_session *s); /* "/dev/shm" */
+int leati_session_dirfd(const leati_session *s);        /* of the session's directory; owned by the session */
+const char *leati_session_path(const leati_session *s); /* the directory's path */
 const char *leati_session_name(const leati_session *s);
 const char *leati_session_shmid(const leati_session *s); /* eight hex digits */
 const char *leati_session_peer(const leati_session *s);  /* name of our peer file */

@@ -16,7 +16,12 @@
 #include <unistd.h>
 
 const leat_key engine_keys[] = {
-    {.name = "heap_size", .type = LEAT_KEY_SIZE, .def = "1G", .unit = "bytes", .min = 1 << 20, .max = INT64_C(1) << 44,
+    {.name = "heap_size",
+     .type = LEAT_KEY_SIZE,
+     .def = "1G",
+     .unit = "bytes",
+     .min = 1 << 20,
+     .max = INT64_C(1) << 44,
      .help = "How much memory one program's messages, lanes and queues may take; it is taken as it is needed."},
     {0},
 };
@@ -114,7 +119,8 @@ int engine_attach(const segment_kind *kind, const leat_attach_info *info, void *
     if (r < 0)
         goto free_engine;
     e->seg.fd = -1;
-    e->seg.size = ((uint64_t)leat_setting_int(info->settings, "heap_size") + LAYOUT_PAGE - 1) & ~(uint64_t)(LAYOUT_PAGE - 1);
+    e->seg.size =
+        ((uint64_t)leat_setting_int(info->settings, "heap_size") + LAYOUT_PAGE - 1) & ~(uint64_t)(LAYOUT_PAGE - 1);
     r = kind->create(&e->seg, e->session, info->settings);
     if (r < 0)
         goto close_session;

@@ -30,10 +30,10 @@ typedef struct peer_link peer_link;
 typedef struct lane_tx {
     layout_slot *slots;
     uint64_t tail, sent;
-    uint64_t head;  /* the receiver's, as last looked at */
-    uint64_t mask;  /* slots - 1 */
+    uint64_t head; /* the receiver's, as last looked at */
+    uint64_t mask; /* slots - 1 */
     const uint64_t *peer_asleep;
-    uint64_t rung;  /* the sleep that was rung for last */
+    uint64_t rung; /* the sleep that was rung for last */
     layout_tx *half;
     const layout_rx *peer;
     const uint32_t *peer_returns;
@@ -136,8 +136,8 @@ struct port {
     uint32_t slots; /* `queue`, rounded up to a power of two */
     uint32_t refs;
     uint64_t queue_bytes;
-    uint32_t links;     /* that name this port; it is reused only at 0 */
-    port *next;         /* in engine.ports */
+    uint32_t links; /* that name this port; it is reused only at 0 */
+    port *next;     /* in engine.ports */
 };
 
 /* ---- link ------------------------------------------------------------------------------------------------------- */
@@ -159,7 +159,7 @@ typedef struct watch {
 typedef struct connector {
     struct connector *next;
     port *port;
-    peer_link *link; /* NULL: not connected */
+    peer_link *link;  /* NULL: not connected */
     int64_t retry_ns; /* try again then; INT64_MAX: when a name appears */
     int64_t pause_ns;
     bool refused;
@@ -187,7 +187,7 @@ struct peer_link {
     /* Stored under both locks, read by the program under the port's alone. BYE: I send no more, take no more. */
     _Atomic bool said_bye, got_bye;
     _Atomic bool ended; /* the peer closed its socket or died */
-    bool joined;            /* counted as a peer, and not yet reported as gone */
+    bool joined;        /* counted as a peer, and not yet reported as gone */
     bool unread_taken;
     bool peer_membarrier;
     lane_tx *tx;
@@ -220,7 +220,7 @@ struct engine {
     connector *connectors;
     layout_channel *channels; /* the newest of all entries ever made, in use or free */
     layout_lane *lanes;
-    int64_t sweep_ns[2];      /* when to look for dead processes; INT64_MAX: no need */
+    int64_t sweep_ns[2];     /* when to look for dead processes; INT64_MAX: no need */
     _Atomic int64_t handles; /* message handles made by copying less those closed by other threads */
     _Atomic uint32_t memory_waiters;
     bool detached;
@@ -235,7 +235,10 @@ int engine_alloc_range(engine *e, uint64_t size, block **ret_range);
 layout_channel *engine_channel_entry(engine *e);
 layout_lane *engine_lane_entry(engine *e);
 
-static inline void *engine_at(const engine *e, uint64_t offset) { return e->seg.base + offset; }
+static inline void *engine_at(const engine *e, uint64_t offset)
+{
+    return e->seg.base + offset;
+}
 static inline uint64_t engine_offset(const engine *e, const void *p)
 {
     return (uint64_t)((const unsigned char *)p - e->seg.base);
@@ -259,7 +262,10 @@ void tx_take_unread(port *p, lane_tx *tx);
 void parcel_drop(port *p, parcel *c);
 /* The receiver is gone: everything is ours again. */
 void tx_take_all(port *p, lane_tx *tx);
-static inline uint32_t tx_open_refs(const lane_tx *tx) { return tx->refs - tx->free_count; }
+static inline uint32_t tx_open_refs(const lane_tx *tx)
+{
+    return tx->refs - tx->free_count;
+}
 /* After publishing: rings the receiver if it sleeps, once per sleep. */
 static inline void tx_wake_receiver(lane_tx *tx)
 {
@@ -315,7 +321,10 @@ static inline void port_enter(port *p)
     if (bias_asked(&p->lock))
         message_flush_elsewhere(p);
 }
-static inline void port_leave(port *p) { bias_leave(&p->lock); }
+static inline void port_leave(port *p)
+{
+    bias_leave(&p->lock);
+}
 /* For other threads than the channel's. */
 static inline void port_lock(port *p)
 {
@@ -323,7 +332,10 @@ static inline void port_lock(port *p)
     if (bias_asked(&p->lock))
         message_flush_elsewhere(p);
 }
-static inline void port_unlock(port *p) { bias_unlock(&p->lock); }
+static inline void port_unlock(port *p)
+{
+    bias_unlock(&p->lock);
+}
 /* Sends parcels while there is room; inside the lock. True: none is left. */
 bool port_flush_parcels(port *p);
 int port_add_lanes(port *p, peer_link *l);
@@ -341,7 +353,7 @@ void engine_memory_came_back(engine *e); /* wakes those who wait for it; with th
 /* link.c */
 /* Takes over `fd`, also on failure. With a connector it speaks first. */
 int link_new(engine *e, port *p, int fd, connector *c, peer_link **ret_link);
-void link_readable(peer_link *l);   /* its socket can be read, or ended */
+void link_readable(peer_link *l); /* its socket can be read, or ended */
 void link_say_bye(peer_link *l);
 /* Moves the link on as far as it can: takes back, reports, ends; frees it when nothing is left to do. */
 void link_settle(peer_link *l);
@@ -369,13 +381,13 @@ int inspect_describe(const segment_kind *kind, const char *root, const segment_r
 int inspect_channels(const segment_kind *kind, const leat_item *item, leat_channel_info_fn *fn, void *user);
 
 /* A transport's plugin file defines its kind and fills its operations with this. */
-#define SHM_TRANSPORT_OPS(attach_fn, list_fn, inspect_fn, remove_fn)                                                    \
-    {                                                                                                                   \
-        .attach = attach_fn, .detach = engine_detach, .forked = engine_forked, .open = port_open,                       \
-        .bind = rendezvous_bind, .connect = rendezvous_connect, .close = port_close, .send = port_send,                 \
-        .recv = port_recv, .alloc = port_alloc, .owns = port_owns, .ready = port_ready, .fd = port_fd,                  \
-        .raise = port_raise, .fence = engine_fence, .lower = port_lower, .stats = port_stats, .list = list_fn,          \
-        .inspect = inspect_fn, .remove = remove_fn                                                                      \
+#define SHM_TRANSPORT_OPS(attach_fn, list_fn, inspect_fn, remove_fn)                                           \
+    {                                                                                                          \
+        .attach = attach_fn, .detach = engine_detach, .forked = engine_forked, .open = port_open,              \
+        .bind = rendezvous_bind, .connect = rendezvous_connect, .close = port_close, .send = port_send,        \
+        .recv = port_recv, .alloc = port_alloc, .owns = port_owns, .ready = port_ready, .fd = port_fd,         \
+        .raise = port_raise, .fence = engine_fence, .lower = port_lower, .stats = port_stats, .list = list_fn, \
+        .inspect = inspect_fn, .remove = remove_fn                                                             \
     }
 int engine_attach(const segment_kind *kind, const leat_attach_info *info, void **ret_state);
 void engine_detach(void *state);

@@ -41,8 +41,8 @@ static int read_header(const segment_reader *reader, layout_header *ret_header)
 }
 
 /* What receivers have returned and the owner has not looked at yet, since nothing made it: free in all but the books. */
-static void count_returned(const segment_kind *kind, const char *root, const segment_reader *own, const layout_lane *lane,
-                           int64_t *blocks, int64_t *bytes)
+static void count_returned(const segment_kind *kind, const char *root, const segment_reader *own,
+                           const layout_lane *lane, int64_t *blocks, int64_t *bytes)
 {
     layout_tx tx;
     layout_rx rx;
@@ -78,11 +78,12 @@ int inspect_describe(const segment_kind *kind, const char *root, const segment_r
     if (r < 0)
         return r;
     if (strcmp(h.boot_id, leati_boot_id()) != 0)
-        item->state = LEAT_DEAD; /* it survived a reboot; its owner did not */
+        item->state = LEAT_DEAD;                            /* it survived a reboot; its owner did not */
     int64_t cached_bytes = 0, cached_blocks = 0, peers = 0; /* cached or returned: no message is in it */
     layout_channel c;
     int steps = 0;
-    for (uint64_t at = h.channels; at && steps < CHAIN_MAX && read_at(reader, at, &c, sizeof c) == 0; at = c.next, steps++) {
+    for (uint64_t at = h.channels; at && steps < CHAIN_MAX && read_at(reader, at, &c, sizeof c) == 0;
+         at = c.next, steps++) {
         if (c.state == ENTRY_FREE)
             continue;
         cached_bytes += (int64_t)c.cached_bytes;
@@ -109,7 +110,8 @@ int inspect_describe(const segment_kind *kind, const char *root, const segment_r
 }
 
 /* Messages that were sent on our tx half and not yet taken. The head lies in the peer's segment. */
-static int64_t lane_depth(const segment_kind *kind, const char *root, const segment_reader *own, const layout_lane *lane)
+static int64_t lane_depth(const segment_kind *kind, const char *root, const segment_reader *own,
+                          const layout_lane *lane)
 {
     layout_tx tx;
     layout_rx rx;

@@ -179,8 +179,8 @@ void tx_push(port *p, lane_tx *tx, leat_msg_body *const *parts, size_t n, uint32
         const leat_msg_body *part = parts[i];
         int64_t stamp = part->timestamp_ns ? part->timestamp_ns : now;
         unsigned flags = i + 1 < n ? SLOT_MORE : 0;
-        uint64_t word = is_block(part) ? write_block(tx, index, part, flags, stamp)
-                                       : write_small(tx, index, part, flags, stamp);
+        uint64_t word =
+            is_block(part) ? write_block(tx, index, part, flags, stamp) : write_small(tx, index, part, flags, stamp);
         if (i == 0)
             first = word;
         else

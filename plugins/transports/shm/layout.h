@@ -47,7 +47,7 @@ typedef struct layout_slot {
 } layout_slot;
 
 #define SLOT_PAYLOAD 56u
-#define SLOT_SMALL_MAX 4u                                 /* slots of a small part */
+#define SLOT_SMALL_MAX 4u                                /* slots of a small part */
 #define SLOT_SMALL_BYTES (SLOT_PAYLOAD * SLOT_SMALL_MAX) /* 224 */
 
 enum slot_kind {
@@ -62,10 +62,22 @@ static inline uint64_t slot_word(uint64_t index, unsigned kind, unsigned flags, 
 {
     return (uint32_t)(index + 1) | (uint64_t)kind << 32 | (uint64_t)flags << 40 | (uint64_t)length << 48;
 }
-static inline uint32_t slot_sequence(uint64_t word) { return (uint32_t)word; }
-static inline unsigned slot_kind(uint64_t word) { return (word >> 32) & 0xff; }
-static inline unsigned slot_flags(uint64_t word) { return (word >> 40) & 0xff; }
-static inline unsigned slot_length(uint64_t word) { return (unsigned)(word >> 48); }
+static inline uint32_t slot_sequence(uint64_t word)
+{
+    return (uint32_t)word;
+}
+static inline unsigned slot_kind(uint64_t word)
+{
+    return (word >> 32) & 0xff;
+}
+static inline unsigned slot_flags(uint64_t word)
+{
+    return (word >> 40) & 0xff;
+}
+static inline unsigned slot_length(uint64_t word)
+{
+    return (unsigned)(word >> 48);
+}
 
 /* Names a block in the sender's segment; `reference` is what the receiver returns. */
 typedef struct layout_descriptor {
@@ -91,8 +103,8 @@ typedef struct layout_book {
 /* Sender's half. Slots follow it, then the book. */
 typedef struct layout_tx {
     /* Line 0, written at each message; read by shmadm only (the receiver watches the slots). */
-    uint64_t tail; /* slots published */
-    uint64_t sent; /* messages published */
+    uint64_t tail;       /* slots published */
+    uint64_t sent;       /* messages published */
     uint64_t taken_back; /* references taken back; those between here and the receiver's `returned` are free too */
     uint64_t reserved0[5];
     /* Line 1, written before the sender sleeps; the receiver looks at it after storing head or returned. 0: not waiting.
@@ -219,6 +231,9 @@ static inline uint64_t layout_tx_size(uint64_t slots, uint64_t refs)
 {
     return sizeof(layout_tx) + slots * sizeof(layout_slot) + refs * sizeof(layout_book);
 }
-static inline uint64_t layout_rx_size(uint64_t refs) { return sizeof(layout_rx) + refs * sizeof(uint32_t); }
+static inline uint64_t layout_rx_size(uint64_t refs)
+{
+    return sizeof(layout_rx) + refs * sizeof(uint32_t);
+}
 
 #endif

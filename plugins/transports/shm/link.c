@@ -117,8 +117,15 @@ int link_new(engine *e, port *p, int fd, connector *c, peer_link **ret_link)
         r = -errno;
         goto fail;
     }
-    *l = (peer_link){.watch.kind = WATCH_LINK, .engine = e, .port = p, .connector = c, .fd = fd, .bell = -1,
-                     .state = c ? LINK_WAIT_ACCEPT : LINK_WAIT_HELLO, .peer_uid = peer.uid, .peer_pid = peer.pid};
+    *l = (peer_link){.watch.kind = WATCH_LINK,
+                     .engine = e,
+                     .port = p,
+                     .connector = c,
+                     .fd = fd,
+                     .bell = -1,
+                     .state = c ? LINK_WAIT_ACCEPT : LINK_WAIT_HELLO,
+                     .peer_uid = peer.uid,
+                     .peer_pid = peer.pid};
     if (peer.uid != geteuid()) {
         leat_logf(LEAT_LOG_WARNING, "channel %s: a process of user %u (pid %d) is refused; this session is user %u's",
                   p->name, peer.uid, peer.pid, geteuid());
@@ -227,17 +234,20 @@ static int check_partner(peer_link *l, say_hello *h)
     engine *e = l->engine;
     port *p = l->port;
     char text[400];
-    h->channel[sizeof h->channel - 1] = h->program[sizeof h->program - 1] = h->transport[sizeof h->transport - 1] = '\0';
-    h->session[sizeof h->session - 1] = h->peer_file[sizeof h->peer_file - 1] = h->segment[sizeof h->segment - 1] = '\0';
+    h->channel[sizeof h->channel - 1] = h->program[sizeof h->program - 1] = h->transport[sizeof h->transport - 1] =
+        '\0';
+    h->session[sizeof h->session - 1] = h->peer_file[sizeof h->peer_file - 1] = h->segment[sizeof h->segment - 1] =
+        '\0';
     memcpy(l->peer_program, h->program, sizeof l->peer_program);
     memcpy(l->peer_channel, h->channel, sizeof l->peer_channel);
     l->peer_pid = h->pid;
     l->peer_membarrier = h->membarrier == 1;
     if (h->pattern >= LEAT_PATTERNS || leat_pattern_partner(p->info.pattern) != (leat_pattern)h->pattern) {
-        snprintf(text, sizeof text, "channel %s is %s at pid %d (%s) and %s is %s at pid %d (%s); one of both sections must change its type",
-                 p->name, leat_pattern_name(p->info.pattern), e->header->pid, e->program, h->channel,
-                 h->pattern < LEAT_PATTERNS ? leat_pattern_name((leat_pattern)h->pattern) : "unknown", h->pid,
-                 h->program);
+        snprintf(
+            text, sizeof text,
+            "channel %s is %s at pid %d (%s) and %s is %s at pid %d (%s); one of both sections must change its type",
+            p->name, leat_pattern_name(p->info.pattern), e->header->pid, e->program, h->channel,
+            h->pattern < LEAT_PATTERNS ? leat_pattern_name((leat_pattern)h->pattern) : "unknown", h->pid, h->program);
         refuse(l, EPROTOTYPE, false, text);
         return -EPROTOTYPE;
     }
@@ -453,7 +463,8 @@ static void hear(peer_link *l, void *packet, size_t size, int fd)
         hear_refuse(l, packet);
     } else if (head->version != HANDSHAKE_VERSION || head->layout != layout_hash()) {
         char text[200];
-        snprintf(text, sizeof text, "pid %d was built with another version of leat than pid %d (%s); their memory layouts differ",
+        snprintf(text, sizeof text,
+                 "pid %d was built with another version of leat than pid %d (%s); their memory layouts differ",
                  l->peer_pid, l->engine->header->pid, l->engine->program);
         refuse(l, EPROTONOSUPPORT, false, text);
     } else if (head->type == SAY_BYE) {
@@ -488,8 +499,8 @@ void link_readable(peer_link *l)
             char bytes[CMSG_SPACE(4 * sizeof(int))];
         } control;
         struct iovec iov = {&packet, sizeof packet};
-        struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
-                                 .msg_controllen = sizeof control.bytes};
+        struct msghdr message = {
+            .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
         ssize_t size = recvmsg(l->fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
         if (size < 0 && (errno == EINTR || errno == ECONNRESET))
             continue; /* a reset is said once, before what the peer had sent */

@@ -149,7 +149,8 @@ static int replace_by_copy(engine *e, port *p, leat_msg_body *msg)
         return leat_fail(ECHILD, "channel %s is the parent's; a forked child makes its own context", p->name);
     int r = heap_alloc(&e->heap, msg->u.block.size ? msg->u.block.size : 1, LAYOUT_LINE, &b);
     if (r < 0)
-        return r == -EAGAIN ? leat_fail(EAGAIN, "channel %s: no free range of %llu bytes to copy a message into; "
+        return r == -EAGAIN ? leat_fail(EAGAIN,
+                                        "channel %s: no free range of %llu bytes to copy a message into; "
                                         "[transport %s] heap_size is %llu",
                                         p->name, (unsigned long long)msg->u.block.size, e->kind->transport,
                                         (unsigned long long)e->seg.size)

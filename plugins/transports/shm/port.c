@@ -91,7 +91,8 @@ static __attribute__((noinline)) int send_any(port *p, leat_msg_body *const *par
     uint32_t refs;
     measure(p, parts, n, &slots, &refs, &pinned, &bytes);
     if (slots > p->slots || refs > p->refs)
-        return leat_fail(EMSGSIZE, "channel %s: a message of %zu parts takes %llu slots of a lane; [channel %s] queue gives %u",
+        return leat_fail(EMSGSIZE,
+                         "channel %s: a message of %zu parts takes %llu slots of a lane; [channel %s] queue gives %u",
                          p->name, n, (unsigned long long)slots, p->name, p->slots);
     lane_tx *tx = choose(p, (uint32_t)slots, refs, pinned);
     if (!tx)

@@ -23,8 +23,8 @@ static void socket_path(const engine *e, const char *name, struct sockaddr_un *r
 {
     memset(ret_path, 0, sizeof *ret_path);
     ret_path->sun_family = AF_UNIX;
-    snprintf(ret_path->sun_path, sizeof ret_path->sun_path, "/proc/self/fd/%d/%.86s",
-             leati_session_dirfd(e->session), name);
+    snprintf(ret_path->sun_path, sizeof ret_path->sun_path, "/proc/self/fd/%d/%.86s", leati_session_dirfd(e->session),
+             name);
 }
 
 static void add_address(port *p, const char *address, bool binds)

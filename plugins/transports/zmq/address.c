@@ -220,8 +220,7 @@ static bool is_listening(const port *p)
 {
     conn *c;
 
-    LIST_FOREACH(c, &p->conns, entry)
-    {
+    LIST_FOREACH (c, &p->conns, entry) {
         if (c->listens)
             return true;
     }

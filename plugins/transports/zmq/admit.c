@@ -52,8 +52,7 @@ static bool may_enter(state *s, const char *domain)
     int64_t now = leat_now_ns();
     port *p;
 
-    LIST_FOREACH(p, &s->ports, entry)
-    {
+    LIST_FOREACH (p, &s->ports, entry) {
         if (strcmp(p->domain, domain) != 0)
             continue;
         if (p->closing || atomic_load(&p->peers) > 0 || now < p->admitting_until_ns)

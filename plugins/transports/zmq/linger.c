@@ -100,8 +100,7 @@ static bool has_connection(port *p)
     conn *c;
 
     pthread_mutex_lock(&p->state->lock);
-    LIST_FOREACH(c, &p->conns, entry)
-    {
+    LIST_FOREACH (c, &p->conns, entry) {
         found |= !c->listens;
     }
     pthread_mutex_unlock(&p->state->lock);
@@ -125,8 +124,7 @@ static bool is_lingering(const state *s, const port *p)
 {
     const port *other;
 
-    LIST_FOREACH(other, &s->lingering, entry)
-    {
+    LIST_FOREACH (other, &s->lingering, entry) {
         if (other == p)
             return true;
     }

@@ -69,8 +69,7 @@ static conn *conn_find(port *p, int fd)
 {
     conn *c;
 
-    LIST_FOREACH(c, &p->conns, entry)
-    {
+    LIST_FOREACH (c, &p->conns, entry) {
         if (c->fd == fd)
             return c;
     }
@@ -154,8 +153,7 @@ static int count_open(const port *p)
     int open = 0;
     conn *c;
 
-    LIST_FOREACH(c, &p->conns, entry)
-    {
+    LIST_FOREACH (c, &p->conns, entry) {
         open += !c->linked;
     }
     return open;
@@ -169,8 +167,7 @@ static void settle_handshakes(port *p)
     if (p->successes < count_open(p))
         return;
     p->successes = 0;
-    LIST_FOREACH(c, &p->conns, entry)
-    {
+    LIST_FOREACH (c, &p->conns, entry) {
         c->linked = true;
     }
 }
@@ -500,8 +497,7 @@ static int64_t look_at_ports(state *s, size_t *ret_n)
     port *p, *after;
     size_t n = 0;
 
-    LIST_FOREACH(p, &s->ports, entry)
-    {
+    LIST_FOREACH (p, &s->ports, entry) {
         /* A monitor's descriptor tells of new events only after all old ones were taken. */
         while (p->monitor != NULL && read_event(p))
             continue;
@@ -529,13 +525,11 @@ static void add_fds(const state *s, struct pollfd *fds, size_t *n)
 {
     port *p;
 
-    LIST_FOREACH(p, &s->ports, entry)
-    {
+    LIST_FOREACH (p, &s->ports, entry) {
         if (p->monitor != NULL)
             fds[(*n)++] = (struct pollfd){.fd = p->monitor_fd, .events = POLLIN};
     }
-    LIST_FOREACH(p, &s->lingering, entry)
-    {
+    LIST_FOREACH (p, &s->lingering, entry) {
         if (p->monitor != NULL)
             fds[(*n)++] = (struct pollfd){.fd = p->monitor_fd, .events = POLLIN};
     }
