@@ -112,6 +112,7 @@ static int measure_cell(report_cell *cell, bench_job *job, const options *o, boo
     if (cell->task != BENCH_IDLE)
         cell->count = next_count(cell, job, board->elapsed_ns, o->quick ? QUICK_BUDGET_NS : BUDGET_NS);
     if (keep) {
+        cell->loop_ns[cell->rounds] = board->loop_ns;
         cell->p50_ns[cell->rounds] = board->p50_ns;
         cell->p99_ns[cell->rounds] = board->p99_ns;
         cell->per_second[cell->rounds] = board->per_second;
@@ -177,18 +178,18 @@ static const struct argp argp = {
 
 static void print_machine(const bench_job *job, const options *o)
 {
-    double load = 0;
-    getloadavg(&load, 1);
-    printf("leat %s: one process on each of CPUs %d and %d; %u round%s of %.0f ms a cell, medians; load before: %.2f\n",
-           leat_version(), job->cpus[0], job->cpus[1], o->rounds, o->rounds == 1 ? "" : "s",
-           (o->quick ? QUICK_BUDGET_NS : BUDGET_NS) / 1e6, load);
-    printf("in flight at most %u messages and %llu MiB; a round trip includes a look at the clock, %.0f ns\n",
-           job->queue, (unsigned long long)(job->in_flight >> 20), bench_clock_cost_ns());
+    double others = bench_others_at_work();
+    printf("leat %s: one process on each of CPUs %d and %d; %u round%s of %.0f ms a cell, medians\n", leat_version(),
+           job->cpus[0], job->cpus[1], o->rounds, o->rounds == 1 ? "" : "s",
+           (o->quick ? QUICK_BUDGET_NS : BUDGET_NS) / 1e6);
+    printf("in flight at most %u messages and %llu MiB; a look at the clock costs %.0f ns\n", job->queue,
+           (unsigned long long)(job->in_flight >> 20), bench_clock_ns());
+    printf("other programs used %.0f %% of the machine just before\n", 100 * others);
+    if (others > 0.05)
+        printf("this machine is busy: judge nothing by these figures\n");
 #ifndef BENCH_ZMQ
     printf("libzmq is left out: this build has none (--without-zmq)\n");
 #endif
-    if (load > 0.5)
-        printf("other programs are at work on this machine: judge nothing by these figures\n");
     fflush(stdout);
 }
 
@@ -208,6 +209,7 @@ static int measure_and_report(bench_job *job, report_cell *cells, const options 
         return EXIT_FAILURE;
     }
     report_tables(&found);
+    printf("other programs used %.0f %% of the machine just after\n", 100 * bench_others_at_work());
     return report_marks(&found) > 0 && o->strict ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 

@@ -12,11 +12,12 @@
 #include <stdint.h>
 
 #define BENCH_SAMPLES 200000u /* round trips of one job of which the time is kept */
+#define BENCH_GROUP 16u       /* round trips in a loop that does not look at the clock */
 
 typedef enum bench_task {
-    BENCH_LATENCY,  /* ping-pong, payload written and read in full: p50 and p99 of half a round trip */
+    BENCH_LATENCY,  /* ping-pong, payload written and read in full: half a round trip */
     BENCH_STREAM,   /* one way, payload written and read in full: messages per second */
-    BENCH_HANDOVER, /* ping-pong of messages that nobody touches: mean of half a round trip */
+    BENCH_HANDOVER, /* the same with a payload that nobody touches */
     BENCH_ALLOC,    /* one thread: allocate and close */
     BENCH_IDLE,     /* one end waits for a message that comes late: CPU time that the wait took */
 } bench_task;
@@ -24,7 +25,8 @@ typedef enum bench_task {
 /* Where the two ends meet, and what they leave for the parent. */
 typedef struct bench_board {
     _Atomic uint32_t arrived; /* how often an end came to bench_meet() */
-    double p50_ns, p99_ns;    /* LATENCY; p50_ns alone: HANDOVER, ALLOC */
+    double p50_ns, p99_ns;    /* LATENCY, HANDOVER: of half a round trip, each timed by itself */
+    double loop_ns;           /* the same in a loop that does not look at the clock; ALLOC: of one */
     double per_second;        /* STREAM */
     double cpu_share;         /* IDLE: of one CPU, 0 to 1 */
     double elapsed_ns;        /* what `count` took */
@@ -76,18 +78,34 @@ void bench_pin(const bench_job *job, int end);
 int bench_failed(const bench_job *job, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void bench_meet(const bench_job *job);
 
-/* Leaves on the board what `samples` or a time in ticks says. */
+/* How many groups of round trips a job has besides its `count` single ones. */
+static inline uint64_t bench_groups(const bench_job *job)
+{
+    return job->count / BENCH_GROUP + 1;
+}
+
+/* Leave on the board what `samples` and the ticks that they took say: first of groups, then of single round trips. */
+void bench_note_groups(const bench_job *job, uint64_t groups, uint64_t ticks);
 void bench_note_round_trips(const bench_job *job, uint64_t ticks);
 void bench_note_stream(const bench_job *job, uint64_t ticks);
 
 double bench_ns(uint64_t ticks);
-double bench_clock_cost_ns(void);
+/* What a look at the clock costs. */
+double bench_clock_ns(void);
 double bench_median(double *values, size_t n); /* sorts them */
+/* How busy the machine's CPUs are now, 0 to 1; takes a quarter of a second. */
+double bench_others_at_work(void);
 
-/* One turn of waiting for the other process in vain. Where others use its CPU, spinning only keeps it from being served;
- * where they do not, it comes long before the count is full. */
+/* One turn of waiting for the other process in vain. The pause makes it faster: whoever reads a line less often hinders its
+ * writer less. Where others use the partner's CPU, spinning only keeps it from being served; where they do not, the
+ * partner comes long before the count is full. */
 static inline void bench_spin(uint32_t *turns)
 {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb" ::: "memory");
+#endif
     if (++*turns % 65536 == 0)
         sched_yield();
 }

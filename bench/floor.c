@@ -2,9 +2,14 @@
  *
  * floor.c - the floor under every latency: two processes bounce one cache line, and nothing else.
  */
-#include "bench.h"
+#include "loops.h"
 
 #include <stdatomic.h>
+
+typedef struct floor_end {
+    _Atomic uint64_t *line;
+    uint64_t end;
+} floor_end;
 
 static size_t memory(const bench_job *job)
 {
@@ -12,38 +17,34 @@ static size_t memory(const bench_job *job)
     return 4096;
 }
 
-static void wait_for(const _Atomic uint64_t *line, uint64_t value)
+/* The line counts up: end 0 makes it odd, end 1 even. The bench's word for that is a message, and there is no payload. */
+static int bounce(void *handle, size_t size, uint64_t number, bool touch)
 {
-    uint32_t turns = 0;
-    while (atomic_load_explicit(line, memory_order_acquire) != value)
-        bench_spin(&turns);
+    const floor_end *e = handle;
+    (void)size;
+    (void)touch;
+    atomic_store_explicit(e->line, 2 * number - 1 + e->end, memory_order_release);
+    return 0;
 }
 
-/* The line counts up: end 0 makes it odd, end 1 even. */
+static int catch (void *handle, size_t size, uint64_t number, bool touch, uint64_t *ret_sum)
+{
+    const floor_end *e = handle;
+    uint32_t turns = 0;
+    (void)touch;
+    while (atomic_load_explicit(e->line, memory_order_acquire) != 2 * number - e->end)
+        bench_spin(&turns);
+    *ret_sum = payload_expected(size, number);
+    return 0;
+}
+
+static const loop_ops ops = {bounce, catch};
+
 static int run(const bench_job *job, int end, void *shared)
 {
-    _Atomic uint64_t *line = shared;
-    uint64_t rounds = job->warm_up + job->count, start = 0, before = 0;
+    floor_end e = {shared, (uint64_t)end};
     bench_pin(job, end);
-    bench_meet(job);
-    for (uint64_t i = 0; i < rounds; i++) {
-        if (end == 1) {
-            wait_for(line, 2 * i + 1);
-            atomic_store_explicit(line, 2 * i + 2, memory_order_release);
-            continue;
-        }
-        atomic_store_explicit(line, 2 * i + 1, memory_order_release);
-        wait_for(line, 2 * i + 2);
-        uint64_t now = bench_ticks();
-        if (i + 1 == job->warm_up)
-            start = now;
-        else if (i >= job->warm_up)
-            job->board->samples[i - job->warm_up] = (uint32_t)(now - before);
-        before = now;
-    }
-    if (end == 0)
-        bench_note_round_trips(job, before - start);
-    return 0;
+    return loop_run(&ops, &e, job, end);
 }
 
 const bench_contestant bench_floor = {.name = "cache line", .memory = memory, .run = run};

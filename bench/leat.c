@@ -61,7 +61,7 @@ static int measure_alloc(leat_end *e)
         leat_msg_close(&e->out);
     }
     job->board->elapsed_ns = bench_ns(bench_ticks() - start);
-    job->board->p50_ns = job->board->elapsed_ns / (double)job->count;
+    job->board->loop_ns = job->board->elapsed_ns / (double)job->count;
     return 0;
 }
 

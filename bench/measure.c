@@ -23,8 +23,7 @@
 #define CALIBRATION_NS 20e6
 
 static double ns_per_tick = 1;
-static uint32_t quantum = 1; /* ticks by which the clock advances */
-static sigset_t awaited;     /* SIGCHLD, and what asks the program to end */
+static sigset_t awaited; /* SIGCHLD, and what asks the program to end */
 
 /* ---- clocks -------------------------------------------------------------------------------------------------------- */
 
@@ -34,28 +33,6 @@ uint64_t bench_monotonic_ns(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static int by_ticks(const void *a, const void *b)
-{
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
-}
-
-/* A clock's step is what it advances by between two looks, if it advances; now and then a look sees less. */
-static uint32_t measure_quantum(void)
-{
-    enum { LOOKS = 10000 };
-    static uint32_t steps[LOOKS];
-    uint64_t before = bench_ticks();
-    for (int n = 0; n < LOOKS;) {
-        uint64_t now = bench_ticks();
-        if (now != before)
-            steps[n++] = now - before < UINT32_MAX ? (uint32_t)(now - before) : UINT32_MAX;
-        before = now;
-    }
-    qsort(steps, LOOKS, sizeof(*steps), by_ticks);
-    return steps[LOOKS / 20];
 }
 
 void bench_prepare(void)
@@ -72,7 +49,6 @@ void bench_prepare(void)
         ns_end = bench_monotonic_ns();
     while ((double)(ns_end - ns) < CALIBRATION_NS);
     ns_per_tick = (double)(ns_end - ns) / (double)(bench_ticks() - ticks);
-    quantum = measure_quantum();
 }
 
 double bench_ns(uint64_t ticks)
@@ -80,14 +56,36 @@ double bench_ns(uint64_t ticks)
     return (double)ticks * ns_per_tick;
 }
 
-double bench_clock_cost_ns(void)
+double bench_clock_ns(void)
 {
+    enum { LOOKS = 10000 };
     uint64_t start = bench_ticks(), end = start;
-    for (int i = 0; i < 10000; i++) {
+    for (int i = 0; i < LOOKS; i++) {
         end = bench_ticks();
         __asm__ volatile("" : : "r"(end));
     }
-    return bench_ns(end - start) / 10000;
+    return bench_ns(end - start) / LOOKS;
+}
+
+double bench_others_at_work(void)
+{
+    enum { USER, NICE, SYSTEM, IDLE, IOWAIT, IRQ, SOFTIRQ, KINDS };
+    double all[2] = {0, 0}, idle[2] = {0, 0};
+    for (int look = 0; look < 2; look++) {
+        unsigned long long ticks[KINDS] = {0};
+        if (look == 1)
+            nanosleep(&(struct timespec){0, 250000000}, NULL);
+        FILE *f = fopen("/proc/stat", "re");
+        if (!f)
+            return 0;
+        int n = fscanf(f, "cpu %llu %llu %llu %llu %llu %llu %llu", &ticks[USER], &ticks[NICE], &ticks[SYSTEM],
+                       &ticks[IDLE], &ticks[IOWAIT], &ticks[IRQ], &ticks[SOFTIRQ]);
+        fclose(f);
+        for (int kind = 0; kind < n; kind++)
+            all[look] += (double)ticks[kind];
+        idle[look] = (double)(ticks[IDLE] + ticks[IOWAIT]);
+    }
+    return all[1] > all[0] ? 1 - (idle[1] - idle[0]) / (all[1] - all[0]) : 0;
 }
 
 /* ---- figures ------------------------------------------------------------------------------------------------------- */
@@ -104,31 +102,27 @@ double bench_median(double *values, size_t n)
     return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
 }
 
-/* The value of rank k of the sorted samples. A clock that advances in steps of several nanoseconds gives many samples one
- * value; since each look at it ends one round trip and begins the next, what is cut off one is added to the next, and the
- * samples within a step may be taken as spread evenly over it. */
-static double percentile(const uint32_t *samples, uint64_t n, uint64_t k)
+static int by_ticks(const void *a, const void *b)
 {
-    double value = samples[k], half = (double)quantum / 2;
-    uint64_t first = k, end = k + 1;
-    while (first > 0 && samples[first - 1] > value - half)
-        first--;
-    while (end < n && samples[end] < value + half)
-        end++;
-    return value - half + (double)quantum * ((double)(k - first) + 0.5) / (double)(end - first);
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+void bench_note_groups(const bench_job *job, uint64_t groups, uint64_t ticks)
+{
+    bench_board *board = job->board;
+    board->elapsed_ns = bench_ns(ticks);
+    qsort(board->samples, groups, sizeof(*board->samples), by_ticks);
+    board->loop_ns = bench_ns(board->samples[groups / 2]) / BENCH_GROUP / 2;
 }
 
 void bench_note_round_trips(const bench_job *job, uint64_t ticks)
 {
     bench_board *board = job->board;
-    board->elapsed_ns = bench_ns(ticks);
-    if (job->task == BENCH_HANDOVER) {
-        board->p50_ns = board->elapsed_ns / (double)job->count / 2;
-        return;
-    }
+    board->elapsed_ns += bench_ns(ticks);
     qsort(board->samples, job->count, sizeof(*board->samples), by_ticks);
-    board->p50_ns = percentile(board->samples, job->count, job->count / 2) * ns_per_tick / 2;
-    board->p99_ns = percentile(board->samples, job->count, job->count * 99 / 100) * ns_per_tick / 2;
+    board->p50_ns = bench_ns(board->samples[job->count / 2]) / 2;
+    board->p99_ns = bench_ns(board->samples[job->count * 99 / 100]) / 2;
 }
 
 void bench_note_stream(const bench_job *job, uint64_t ticks)

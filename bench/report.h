@@ -23,7 +23,7 @@ typedef struct report_cell {
     size_t size;
     uint64_t count; /* of the next round */
     size_t rounds;  /* kept so far */
-    double p50_ns[ROUNDS_MAX], p99_ns[ROUNDS_MAX], per_second[ROUNDS_MAX], cpu_share[ROUNDS_MAX];
+    double loop_ns[ROUNDS_MAX], p50_ns[ROUNDS_MAX], p99_ns[ROUNDS_MAX], per_second[ROUNDS_MAX], cpu_share[ROUNDS_MAX];
 } report_cell;
 
 typedef struct report {
