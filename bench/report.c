@@ -193,6 +193,24 @@ static void print_others(const report *r)
                100 * median(idle, share));
 }
 
+/* Says so if the floor itself moved. */
+static void print_distance(const report *r)
+{
+    const report_cell *cell = find(r, r->floor, BENCH_LATENCY, report_payloads[0]);
+    if (!cell)
+        return;
+    double least = cell->p50_ns[0], most = least;
+    for (size_t i = 1; i < cell->rounds; i++) {
+        least = cell->p50_ns[i] < least ? cell->p50_ns[i] : least;
+        most = cell->p50_ns[i] > most ? cell->p50_ns[i] : most;
+    }
+    if (most > 2 * least)
+        printf("\nthe two CPUs were not always equally near: a cache line took %.0f to %.0f ns; compare within a "
+               "column, with "
+               "care\n",
+               least, most);
+}
+
 void report_tables(const report *r)
 {
     print_latency(r);
@@ -200,6 +218,7 @@ void report_tables(const report *r)
     print_stream(r);
     print_untouched(r);
     print_others(r);
+    print_distance(r);
 }
 
 /* ---- marks ----------------------------------------------------------------------------------------------------------- */
