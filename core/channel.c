@@ -78,6 +78,7 @@ static int open_ports(leat_channel *ch)
             goto close_ports;
         ch->sleepers[i] = (struct pollfd){.fd = port->ops->fd(port->port), .events = POLLIN};
     }
+    ch->hot_tries = ch->spins && leati_channel_may_spin(ch) ? LEATI_HOT_TRIES : 0;
     for (size_t i = 0; i < ch->nendpoints; i++) {
         leati_port *port = &ch->ports[ch->endpoints[i].port];
         const char *address = ch->endpoints[i].address;

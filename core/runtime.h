@@ -119,6 +119,7 @@ struct leat_channel {
     bool binds;
     leati_wait_mode wait;
     bool spins; /* every port has LEAT_CAP_SPIN */
+    unsigned hot_tries; /* of a receive, before it looks at clocks: about as long as a partner takes to answer */
     bool armed; /* leat_channel_arm() has raised the ports */
     int linger_ms;
     leat_settings *settings;
@@ -178,6 +179,9 @@ int leati_channel_refusal(leat_channel *ch);
 
 #define LEATI_FOREVER INT64_MAX
 #define LEATI_SPIN_NS INT64_C(50000) /* about what a sleep costs: going to it, and being woken */
+
+/* Some 64 tries with a pause take one to two microseconds. */
+#define LEATI_HOT_TRIES 64u
 
 static inline void leati_pause(void)
 {

@@ -305,6 +305,13 @@ int leat_recv(leat_channel *ch, leat_msg *msg, int timeout_ms)
         body->timestamp_ns = 0;
         if (leati_likely(ch->direct_recv(ch->direct_port, &body, 1) == 1))
             return 0;
+        if (timeout_ms != 0) {
+            for (unsigned i = ch->hot_tries; i > 0 && !leati_ctx_bits(ch->ctx); i--) {
+                leati_pause();
+                if (leati_likely(ch->direct_recv(ch->direct_port, &body, 1) == 1))
+                    return 0;
+            }
+        }
         body->inline_size = old_size;
         body->timestamp_ns = old_timestamp_ns;
     }

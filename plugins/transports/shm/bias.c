@@ -28,9 +28,8 @@ void bias_setup(bool *ret_private, bool *ret_global)
 void bias_init(bias *b, bool private_membarrier)
 {
     atomic_init(&b->inside, 0);
-    atomic_init(&b->attention, 0);
+    atomic_init(&b->attention, private_membarrier ? 0 : BIAS_CAREFUL);
     atomic_init(&b->owner, 0);
-    b->fences = !private_membarrier;
     pthread_mutex_init(&b->mutex, NULL);
 }
 
@@ -44,9 +43,8 @@ void bias_fini(bias *b)
 static void keep_out(bias *b)
 {
     atomic_fetch_or_explicit(&b->attention, BIAS_WANTED, memory_order_relaxed);
-    if (b->fences)
-        order_fence();
-    else
+    /* Without it, `inside` is stored under the mutex that we hold. */
+    if (!(atomic_load_explicit(&b->attention, memory_order_relaxed) & BIAS_CAREFUL))
         membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
     /* Visits are short; one that allocates pages or was preempted is not worth spinning for. */
     for (int i = 0; atomic_load_explicit(&b->inside, memory_order_acquire); i++) {

@@ -25,13 +25,13 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
 #define BIAS_WANTED 1u /* another thread holds the mutex and waits for `inside` to be 0 */
+#define BIAS_CAREFUL 4u /* for good: no membarrier here, so every visit takes the slow way */
 #define BIAS_FLUSH 2u  /* work was queued for the owner's next visit; the lock only carries the flag */
 
 typedef struct bias {
     _Atomic uint32_t inside;
     _Atomic uint32_t attention;
     _Atomic uintptr_t owner; /* changed only by who holds the mutex and has seen `inside` 0 */
-    bool fences;             /* no membarrier here: the owner fences itself */
     pthread_mutex_t mutex;
 } bias;
 
@@ -55,21 +55,19 @@ static inline uintptr_t bias_self(void)
 
 void bias_enter_slow(bias *b);
 
-static inline void bias_enter(bias *b)
+/* True: somebody had asked for something, see bias_asked(). */
+static inline bool bias_enter(bias *b)
 {
-#ifdef UNDER_TSAN
-    bias_enter_slow(b);
-#else
+#ifndef UNDER_TSAN
     atomic_store_explicit(&b->inside, 1, memory_order_relaxed); /* pairs with the acquire in bias_lock() */
-    if (unlikely(b->fences))
-        order_fence();
-    else
-        atomic_signal_fence(memory_order_seq_cst); /* the other side's membarrier makes it a fence */
+    atomic_signal_fence(memory_order_seq_cst);                  /* the other side's membarrier makes it a fence */
     /* The acquire pairs with the release in bias_unlock(): attention clear means that owner is current. */
-    if (unlikely(atomic_load_explicit(&b->attention, memory_order_acquire) != 0 ||
-                 atomic_load_explicit(&b->owner, memory_order_relaxed) != bias_self()))
-        bias_enter_slow(b);
+    if (likely(atomic_load_explicit(&b->attention, memory_order_acquire) == 0 &&
+               atomic_load_explicit(&b->owner, memory_order_relaxed) == bias_self()))
+        return false;
 #endif
+    bias_enter_slow(b);
+    return true;
 }
 
 static inline void bias_leave(bias *b)
@@ -99,7 +97,7 @@ static inline bool bias_ask(bias *b)
 /* Whoever is inside takes the flag down before looking at the queue. */
 static inline bool bias_asked(bias *b)
 {
-    return unlikely(atomic_load_explicit(&b->attention, memory_order_relaxed) & BIAS_FLUSH) &&
+    return (atomic_load_explicit(&b->attention, memory_order_relaxed) & BIAS_FLUSH) &&
            (atomic_fetch_and_explicit(&b->attention, ~BIAS_FLUSH, memory_order_acquire) & BIAS_FLUSH);
 }
 

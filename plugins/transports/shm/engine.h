@@ -173,6 +173,7 @@ typedef struct listener {
     port *port;
     leati_address *address;
     int fd;
+    int64_t retry_ns; /* no descriptor was left: accept again then; INT64_MAX: it is being watched */
 } listener;
 
 struct peer_link {
@@ -317,8 +318,7 @@ bool port_owns(void *handle, const leat_msg_body *msg);
 void port_stats(void *handle, leat_stats *stats);
 static inline void port_enter(port *p)
 {
-    bias_enter(&p->lock);
-    if (bias_asked(&p->lock))
+    if (unlikely(bias_enter(&p->lock)) && bias_asked(&p->lock))
         message_flush_elsewhere(p);
 }
 static inline void port_leave(port *p)

@@ -18,6 +18,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#define ACCEPT_PAUSE_NS 200000000
+
 /* The session's directory may have any length; a socket's path may not. */
 static void socket_path(const engine *e, const char *name, struct sockaddr_un *ret_path)
 {
@@ -49,7 +51,7 @@ int rendezvous_bind(void *handle, const char *address)
         r = leat_fail(ENOMEM, "channel %s: no memory to bind %s", p->name, address);
         goto unlock;
     }
-    *l = (listener){.watch.kind = WATCH_LISTENER, .port = p, .fd = -1};
+    *l = (listener){.watch.kind = WATCH_LISTENER, .port = p, .fd = -1, .retry_ns = INT64_MAX};
     r = leati_address_take(e->session, address, &l->address);
     if (r < 0)
         goto free_listener;
@@ -90,6 +92,12 @@ unlock:
     return r;
 }
 
+static void watch_listener(listener *l, bool on)
+{
+    struct epoll_event event = {.events = on ? EPOLLIN : 0, .data.ptr = l};
+    (void)epoll_ctl(l->port->engine->epoll_fd, EPOLL_CTL_MOD, l->fd, &event);
+}
+
 void rendezvous_accept(listener *l)
 {
     for (;;) {
@@ -97,8 +105,12 @@ void rendezvous_accept(listener *l)
         if (fd < 0) {
             if (errno == EINTR || errno == ECONNABORTED)
                 continue;
-            if (errno != EAGAIN)
-                leat_logf(LEAT_LOG_ERROR, "channel %s: accept: %s", l->port->name, strerror(errno));
+            if (errno == EAGAIN)
+                return;
+            leat_logf(LEAT_LOG_ERROR, "channel %s: a partner has to wait: accept: %s (RLIMIT_NOFILE?)", l->port->name,
+                      strerror(errno));
+            watch_listener(l, false); /* it stays readable, and would keep us busy */
+            l->retry_ns = leat_now_ns() + ACCEPT_PAUSE_NS;
             return;
         }
         peer_link *made;
@@ -177,6 +189,14 @@ static void try_connect(engine *e, connector *c, int64_t now_ns)
 int64_t rendezvous_retry(engine *e, int64_t now_ns)
 {
     int64_t next = INT64_MAX;
+    for (listener *l = e->listeners; l; l = l->next) {
+        if (l->retry_ns <= now_ns) {
+            l->retry_ns = INT64_MAX;
+            watch_listener(l, true);
+        }
+        if (l->retry_ns < next)
+            next = l->retry_ns;
+    }
     for (connector *c = e->connectors; c; c = c->next) {
         if (!c->link && c->retry_ns <= now_ns)
             try_connect(e, c, now_ns);
