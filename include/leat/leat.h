@@ -223,7 +223,8 @@ LEAT_API int leat_poller_remove(leat_poller *p, leat_channel *ch);
 LEAT_API int leat_poller_remove_fd(leat_poller *p, int fd);
 
 /* Waits until something is ready and fills up to `capacity` events (>= 1), each ready source once, in fair turns; level
- * triggered. Returns how many; -EAGAIN: none in time. A channel that has ended (`at_end`) is ready for LEAT_IN. */
+ * triggered. Returns how many; -EAGAIN: none in time. A channel that has ended (`at_end`) is ready for LEAT_IN. After a
+ * send or an allocation that gave -EAGAIN, LEAT_OUT means that the same may be tried again. */
 LEAT_API int leat_poller_wait(leat_poller *p, leat_event *events, size_t capacity, int timeout_ms);
 LEAT_API void leat_poller_free(leat_poller *p);
 
@@ -237,7 +238,7 @@ typedef enum leat_log_level {
     LEAT_LOG_DEBUG,
 } leat_log_level;
 
-/* Gets each line, without a newline, in whatever thread logs it. */
+/* Gets each line, without a newline, in whatever thread logs it, perhaps under locks: it must call nothing of leat. */
 typedef void leat_log_fn(leat_log_level level, const char *line, void *user);
 
 /* Sends the log to `fn`; NULL brings back standard error. */

@@ -18,7 +18,12 @@
 int leati_bury_socket(int fd, void *user)
 {
     leati_address_burial *b = user;
+    char temporary[LEATI_FILE_MAX + 1];
     struct stat st;
+
+    snprintf(temporary, sizeof(temporary), "%s" LEATI_ADDRESS_TEMPORARY, b->socket);
+    if (!(b->flags & LEAT_REMOVE_DRY_RUN))
+        (void)unlinkat(b->dirfd, temporary, 0); /* of a binder that was killed between bind and rename */
 
     /* Nobody binds this address while its lock file has its name, and we hold that file's gate. */
     if (!(b->flags & LEAT_REMOVE_DRY_RUN) && unlinkat(b->dirfd, b->socket, 0) < 0 && errno != ENOENT)

@@ -76,6 +76,8 @@ void leati_address_note(leati_address *a, const char *word);
 /* The word noted by the living binder of an address (or ""), and who that is: "pid 4711 (sampler)". -ENOENT: nobody. */
 int leati_address_noted(leati_session *s, const char *address, char *ret_word, size_t word_size, char *ret_who,
                         size_t who_size);
+/* A socket is bound under its name plus this, and renamed when it listens; what a kill leaves goes with the socket. */
+#define LEATI_ADDRESS_TEMPORARY "~"
 /* Removes the socket and the lock. */
 void leati_address_release(leati_address *a);
 /* The socket's file name for an address that somebody else binds, for connecting; same check of the name. */

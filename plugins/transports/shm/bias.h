@@ -4,12 +4,14 @@
  * stores and two loads; whoever else wants in (the link thread, or the thread that the channel is handed to) pays.
  * Private to one process; knows nothing of channels.
  *
- * Invariant: at any time at most one of these holds: (a) `inside` is 1 and the owner has seen, after storing it, that
- * nobody wants in and that it still is the owner; (b) another thread holds `mutex`, has stored BIAS_WANTED, and has seen
- * `inside` 0 after a barrier on every running thread of the process.
+ * Each thread that ever used the lock has a seat, which it alone writes; `owner` names the seat that the lock is biased to.
+ * Invariant: at any time at most one of these holds: (a) the owner's seat is taken, and its thread has seen, after taking
+ * it, that nobody wants in and that it still is the owner; (b) another thread holds `mutex`, has stored BIAS_WANTED, and has
+ * seen the owner's seat empty after a barrier on every running thread of the process.
  * Proof: let S be the owner's store of inside, L its load of attention and owner; W the other's store of WANTED, M its
  * membarrier, R its load of inside. M puts a full fence into the owner between any two of its instructions. If that fence
  * is after S, R sees 1 and waits; if it is before S, L comes after W and sees it. (Dekker, the fence paid by one side.)
+ * A thread that was the owner once and does not know yet that it is no more takes its own seat only, sees that, and leaves.
  */
 #ifndef LEATI_SHM_BIAS_H
 #define LEATI_SHM_BIAS_H
@@ -24,15 +26,23 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-#define BIAS_WANTED 1u /* another thread holds the mutex and waits for `inside` to be 0 */
+#define BIAS_WANTED 1u  /* another thread holds the mutex and waits for `inside` to be 0 */
 #define BIAS_CAREFUL 4u /* for good: no membarrier here, so every visit takes the slow way */
-#define BIAS_FLUSH 2u  /* work was queued for the owner's next visit; the lock only carries the flag */
+#define BIAS_FLUSH 2u   /* work was queued for the owner's next visit; the lock only carries the flag */
+
+typedef struct bias_seat {
+    _Atomic uint32_t inside;
+    uintptr_t thread;
+    struct bias_seat *next;
+} bias_seat;
 
 typedef struct bias {
-    _Atomic uint32_t inside;
+    _Atomic(bias_seat *)
+        owner; /* never NULL; changed only by who holds the mutex and has seen the owner's seat empty */
     _Atomic uint32_t attention;
-    _Atomic uintptr_t owner; /* changed only by who holds the mutex and has seen `inside` 0 */
     pthread_mutex_t mutex;
+    bias_seat *seats; /* of all threads that ever owned it, under the mutex; freed with the lock */
+    bias_seat nobody;
 } bias;
 
 /* Registers the process for membarrier; says which kinds work. Called once per context. */
@@ -55,16 +65,26 @@ static inline uintptr_t bias_self(void)
 
 void bias_enter_slow(bias *b);
 
+/* Whether the calling thread is the one that the lock is biased to: then it may enter cheaply. */
+static inline bool bias_is_owner(const bias *b)
+{
+    return atomic_load_explicit(&b->owner, memory_order_acquire)->thread == bias_self();
+}
+
 /* True: somebody had asked for something, see bias_asked(). */
 static inline bool bias_enter(bias *b)
 {
 #ifndef UNDER_TSAN
-    atomic_store_explicit(&b->inside, 1, memory_order_relaxed); /* pairs with the acquire in bias_lock() */
-    atomic_signal_fence(memory_order_seq_cst);                  /* the other side's membarrier makes it a fence */
-    /* The acquire pairs with the release in bias_unlock(): attention clear means that owner is current. */
-    if (likely(atomic_load_explicit(&b->attention, memory_order_acquire) == 0 &&
-               atomic_load_explicit(&b->owner, memory_order_relaxed) == bias_self()))
-        return false;
+    bias_seat *seat = atomic_load_explicit(&b->owner, memory_order_acquire);
+    if (likely(seat->thread == bias_self())) {
+        atomic_store_explicit(&seat->inside, 1, memory_order_relaxed); /* pairs with the acquire in keep_out() */
+        atomic_signal_fence(memory_order_seq_cst); /* the other side's membarrier makes it a fence */
+        /* The acquire pairs with the release in bias_unlock(): attention clear means that owner is current. */
+        if (likely(atomic_load_explicit(&b->attention, memory_order_acquire) == 0 &&
+                   atomic_load_explicit(&b->owner, memory_order_relaxed) == seat))
+            return false;
+        atomic_store_explicit(&seat->inside, 0, memory_order_release);
+    }
 #endif
     bias_enter_slow(b);
     return true;
@@ -75,14 +95,15 @@ static inline void bias_leave(bias *b)
 #ifdef UNDER_TSAN
     pthread_mutex_unlock(&b->mutex);
 #else
-    atomic_store_explicit(&b->inside, 0, memory_order_release); /* pairs with the acquire in bias_lock() */
+    /* Pairs with the acquire in keep_out(). The owner cannot change while it is inside. */
+    atomic_store_explicit(&atomic_load_explicit(&b->owner, memory_order_relaxed)->inside, 0, memory_order_release);
 #endif
 }
 
-/* Whether the calling thread is the one that the lock is biased to: then it may enter cheaply. */
-static inline bool bias_is_owner(const bias *b)
+/* Nobody owns it any more: the next visit of any thread takes the slow way. With the lock held by bias_lock(). */
+static inline void bias_disown(bias *b)
 {
-    return atomic_load_explicit(&b->owner, memory_order_relaxed) == bias_self();
+    atomic_store_explicit(&b->owner, &b->nobody, memory_order_release);
 }
 
 /* For any other thread: waits until the owner is outside, and keeps it there. Not recursive. */

@@ -28,9 +28,26 @@ const leat_key engine_keys[] = {
 
 /* ---- the segment's own entries -------------------------------------------------------------------------------------- */
 
+void engine_gather_memory(engine *e)
+{
+    for (port *p = e->ports; p; p = p->next) {
+        if (!p->is_open)
+            continue;
+        port_lock(p);
+        for (uint32_t i = 0; i < p->tx_count; i++)
+            tx_take_returns(p, p->tx[i]);
+        message_empty_cache(p);
+        port_unlock(p);
+    }
+}
+
 int engine_alloc_range(engine *e, uint64_t size, block **ret_range)
 {
     int r = heap_alloc(&e->heap, size, LAYOUT_LINE, ret_range);
+    if (r == -EAGAIN) {
+        engine_gather_memory(e);
+        r = heap_alloc(&e->heap, size, LAYOUT_LINE, ret_range);
+    }
     if (r == -EAGAIN)
         return leat_fail(ENOSPC, "%s: no %llu bytes for another lane in the segment; [transport %s] heap_size is %llu",
                          e->kind->transport, (unsigned long long)size, e->kind->transport,
@@ -183,21 +200,36 @@ static void forget_link(engine *e, peer_link *l)
     free(l);
 }
 
+/* Hears what peers said since the link thread ended, first of all that they leave too. */
+static void hear_last_words(engine *e)
+{
+    for (peer_link *l = e->links, *next; l; l = next) {
+        next = l->next;
+        if (l->fd >= 0)
+            link_readable(l);
+    }
+}
+
 /* Leaves the session: settles what becomes of our names. The order matters, so that of two that leave at once the later
- * one clears up after both: the lock is dropped, the sockets are closed, then it is looked whether the others are gone. If
- * our lock was still held when a peer looked, the peer's socket was closed before we look at it. */
+ * one clears up after both: the lock is dropped, our ends of the sockets are shut, then it is looked whether the others are gone. If
+ * our lock was still held when a peer looked, the peer's end was shut before we look at it. */
 static void leave(engine *e)
 {
     const char *own_file = leati_session_peer(e->session);
     bool keep = false, awaited = false;
     uint64_t bytes;
+    hear_last_words(e);
     for (const peer_link *l = e->links; l; l = l->next)
-        if (l->state == LINK_UP && l->tx && !l->ended && strcmp(l->peer_file, own_file) != 0 && !tx_finished(l->tx))
+        if (l->state == LINK_UP && l->tx && !l->ended && !l->got_bye && strcmp(l->peer_file, own_file) != 0 &&
+            !tx_finished(l->tx))
             keep = true;
     if (keep)
         leati_session_leave(e->session);
     else
         (void)e->kind->remains.remove(leati_session_root(e->session), e->seg.name, &bytes);
+    for (const peer_link *l = e->links; l; l = l->next)
+        if (l->fd >= 0 && !(l->rx && l->rx->held))
+            shutdown(l->fd, SHUT_WR); /* our end, as the peer sees it */
     for (peer_link **at = &e->links; *at;) {
         peer_link *l = *at;
         if (strcmp(l->peer_file, own_file) != 0 && peer_is_there(l))
@@ -241,6 +273,43 @@ static void destroy(engine *e)
     free(e);
 }
 
+/* Engines whose context is gone and whose messages are not: the core tells them of no fork any more. */
+static pthread_mutex_t detached_mutex = PTHREAD_MUTEX_INITIALIZER;
+static engine *detached_engines;
+
+static void detached_forked(void)
+{
+    for (engine *e = detached_engines; e; e = e->next_detached)
+        engine_forked(e);
+}
+
+static void watch_forks(void)
+{
+    pthread_atfork(NULL, NULL, detached_forked);
+}
+
+static void remember_detached(engine *e)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, watch_forks);
+    pthread_mutex_lock(&detached_mutex);
+    e->next_detached = detached_engines;
+    detached_engines = e;
+    pthread_mutex_unlock(&detached_mutex);
+}
+
+static void forget_detached(engine *e)
+{
+    pthread_mutex_lock(&detached_mutex);
+    for (engine **at = &detached_engines; *at; at = &(*at)->next_detached) {
+        if (*at == e) {
+            *at = e->next_detached;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&detached_mutex);
+}
+
 void engine_unlock_and_collect(engine *e)
 {
     bool done = e->detached;
@@ -252,8 +321,10 @@ void engine_unlock_and_collect(engine *e)
             done = false;
     done = done && handles == 0;
     pthread_mutex_unlock(&e->mutex);
-    if (done)
+    if (done) {
+        forget_detached(e);
         destroy(e);
+    }
 }
 
 void engine_detach(void *state)
@@ -261,8 +332,14 @@ void engine_detach(void *state)
     engine *e = state;
     thread_stop(e);
     pthread_mutex_lock(&e->mutex);
+    for (port *p = e->ports; p; p = p->next) {
+        port_lock(p);
+        message_flush_elsewhere(p);
+        port_unlock(p);
+    }
     leave(e);
     e->detached = true;
+    remember_detached(e);
     engine_unlock_and_collect(e);
 }
 
@@ -290,6 +367,6 @@ void engine_forked(void *state)
     for (port *p = e->ports; p; p = p->next) {
         if (p->epoll_fd >= 0)
             close(p->epoll_fd);
-        atomic_store_explicit(&p->lock.owner, 0, memory_order_relaxed); /* closing a message takes the slow path */
+        bias_disown(&p->lock); /* closing a message takes the slow path */
     }
 }

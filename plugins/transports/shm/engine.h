@@ -163,6 +163,7 @@ typedef struct connector {
     int64_t retry_ns; /* try again then; INT64_MAX: when a name appears */
     int64_t pause_ns;
     bool refused;
+    bool appeared; /* a name did, while we had a link: worth a try when it is gone */
     char address[72];
     char socket[104];
 } connector;
@@ -225,6 +226,7 @@ struct engine {
     _Atomic int64_t handles; /* message handles made by copying less those closed by other threads */
     _Atomic uint32_t memory_waiters;
     bool detached;
+    engine *next_detached;
     bool forked; /* we are in a child: everything is the parent's, and the segment is not mapped */
     char program[32];
 };
@@ -232,6 +234,8 @@ struct engine {
 /* engine.c */
 /* Frees a detached engine once no message of it is in the program's hands. With the engine's mutex held; lets it go. */
 void engine_unlock_and_collect(engine *e);
+/* Takes to the heap what has come back to all ports and what they cache. With the engine's mutex held. */
+void engine_gather_memory(engine *e);
 int engine_alloc_range(engine *e, uint64_t size, block **ret_range);
 layout_channel *engine_channel_entry(engine *e);
 layout_lane *engine_lane_entry(engine *e);

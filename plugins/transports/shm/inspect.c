@@ -49,7 +49,8 @@ static void count_returned(const segment_kind *kind, const char *root, const seg
     segment_reader peer;
     char name[sizeof lane->peer_segment + 1] = "";
     memcpy(name, lane->peer_segment, sizeof lane->peer_segment);
-    if (read_at(own, lane->half, &tx, sizeof tx) < 0 || kind->open(root, name, &peer) < 0)
+    if (!lane->refs || lane->refs & (lane->refs - 1) || lane->refs > 1u << 20 ||
+        read_at(own, lane->half, &tx, sizeof tx) < 0 || kind->open(root, name, &peer) < 0)
         return;
     if (read_at(&peer, lane->peer_half, &rx, sizeof rx) == 0 && rx.returned - tx.taken_back <= lane->refs) {
         for (uint64_t i = tx.taken_back; i != rx.returned; i++) {

@@ -158,7 +158,8 @@ static __attribute__((noinline)) int take_parts(port *p, lane_rx *rx, leat_msg_b
         uint64_t word = LOAD(rx->slots[index & rx->mask].word);
         unsigned slots = slot_kind(word) == SLOT_BLOCK ? 1 : (slot_length(word) + SLOT_PAYLOAD - 1) / SLOT_PAYLOAD;
         index += slots ? slots : 1;
-        if (slot_sequence(word) != (uint32_t)(index - (slots ? slots : 1) + 1) || index - rx->head > rx->mask + 1)
+        if (slot_sequence(word) != (uint32_t)(index - (slots ? slots : 1) + 1) ||
+            !(slot_flags(word) & SLOT_FIRST) == (n == 0) || index - rx->head > rx->mask + 1)
             return break_off(p, rx, "a malformed message");
         more = slot_flags(word) & SLOT_MORE;
         n++;
@@ -199,7 +200,7 @@ int rx_take(port *p, lane_rx *rx, leat_msg_body *const *parts, size_t capacity)
         return -EAGAIN;
     unsigned length = slot_length(word);
     /* The plainest message, of one part that fits into leat_msg itself. */
-    if (likely(capacity && (word >> 32 & 0xffff) == SLOT_SMALL && length <= LEAT_INLINE_MAX)) {
+    if (likely(capacity && (word >> 32 & 0xffff) == (SLOT_SMALL | SLOT_FIRST << 8) && length <= LEAT_INLINE_MAX)) {
         leat_msg_body *m = parts[0];
         m->inline_size = length;
         memcpy(m->u.bytes, slot->payload, LEAT_INLINE_MAX);

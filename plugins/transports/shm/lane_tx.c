@@ -178,7 +178,7 @@ void tx_push(port *p, lane_tx *tx, leat_msg_body *const *parts, size_t n, uint32
     for (size_t i = 0; i < n; i++) {
         const leat_msg_body *part = parts[i];
         int64_t stamp = part->timestamp_ns ? part->timestamp_ns : now;
-        unsigned flags = i + 1 < n ? SLOT_MORE : 0;
+        unsigned flags = (i + 1 < n ? SLOT_MORE : 0) | (i == 0 ? SLOT_FIRST : 0);
         uint64_t word =
             is_block(part) ? write_block(tx, index, part, flags, stamp) : write_small(tx, index, part, flags, stamp);
         if (i == 0)
@@ -315,11 +315,37 @@ static parcel *parcel_of(port *p, lane_tx *tx, uint64_t *index)
     return c;
 }
 
+/* Whether a message begins at `index` and all that it names is still handed out: a peer may say of its head what it likes. */
+static bool whole_at(const lane_tx *tx, uint64_t index)
+{
+    bool first = true;
+    while (index != tx->tail) {
+        const layout_slot *slot = &tx->slots[index & tx->mask];
+        unsigned kind = slot_kind(slot->word);
+        if (first && !(slot_flags(slot->word) & SLOT_FIRST))
+            return false;
+        first = false;
+        if (kind == SLOT_BLOCK) {
+            layout_descriptor d;
+            memcpy(&d, slot->payload, sizeof d);
+            if (!tx->blocks[d.reference] || tx->book[d.reference].index != index)
+                return false;
+            index++;
+        } else if (kind == SLOT_SMALL) {
+            index += payload_slots(slot_length(slot->word));
+        } else {
+            return false;
+        }
+        first = !(slot_flags(slot->word) & SLOT_MORE);
+    }
+    return true;
+}
+
 void tx_take_unread(port *p, lane_tx *tx)
 {
     tx->open = false;
     uint64_t head = __atomic_load_n(&tx->peer->head, __ATOMIC_ACQUIRE);
-    if (tx->broken || !tx_take_returns(p, tx) || head - tx->head > tx->tail - tx->head)
+    if (tx->broken || !tx_take_returns(p, tx) || head - tx->head > tx->tail - tx->head || !whole_at(tx, head))
         head = tx->tail; /* it cannot be told what a liar has read: not to deliver twice wins */
     while (head != tx->tail) {
         parcel *c = parcel_of(p, tx, &head);

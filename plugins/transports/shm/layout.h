@@ -56,6 +56,7 @@ enum slot_kind {
     SLOT_BLOCK = 3,    /* a part in a block: payload is a layout_descriptor */
 };
 #define SLOT_MORE 1u  /* flags: another part of the same message follows */
+#define SLOT_FIRST 4u /* flags: the message begins here */
 #define SLOT_STAMP 2u /* flags: a timestamp (int64_t, ns) stands before the payload, counted in `length` */
 
 static inline uint64_t slot_word(uint64_t index, unsigned kind, unsigned flags, unsigned length)

@@ -83,14 +83,30 @@ static void say_short(peer_link *l, enum handshake_type type)
 
 void link_say_bye(peer_link *l)
 {
-    if (!l->said_bye && l->state == LINK_UP)
-        say_short(l, SAY_BYE);
-    l->said_bye = true;
+    say_head h = head_of(SAY_BYE);
+    if (l->said_bye || l->state != LINK_UP || l->fd < 0)
+        return;
+    l->said_bye = say(l, &h, sizeof h, -1) != -EAGAIN; /* or later: a stopped peer's queue may be full */
 }
 
 void link_ring_memory(peer_link *l)
 {
     say_short(l, SAY_MEMORY);
+}
+
+/* A link that is up is cut off by its lanes, so that what the program holds of it stays readable. */
+static void fail(peer_link *l)
+{
+    if (l->state != LINK_UP) {
+        l->state = LINK_FAILED;
+        return;
+    }
+    port_lock(l->port);
+    if (l->tx)
+        l->tx->broken = true;
+    if (l->rx)
+        l->rx->broken = true;
+    port_unlock(l->port);
 }
 
 /* Tells the partner why not, and the log. */
@@ -100,7 +116,7 @@ static void refuse(peer_link *l, int error, bool later, const char *text)
     snprintf(r.text, sizeof r.text, "%s", text);
     (void)say(l, &r, sizeof r, -1);
     leat_logf(later ? LEAT_LOG_INFO : LEAT_LOG_WARNING, "refused a partner: %s", text);
-    l->state = LINK_FAILED;
+    fail(l);
 }
 
 /* ---- making ------------------------------------------------------------------------------------------------------- */
@@ -253,8 +269,8 @@ static int check_partner(peer_link *l, say_hello *h)
     }
     if (p->info.pattern == LEAT_PAIR) {
         for (const peer_link *other = e->links; other; other = other->next) {
-            if (other != l && other->port == p && !other->ended && !other->got_bye && other->state != LINK_FAILED &&
-                other->state != LINK_WAIT_HELLO) {
+            if (other != l && other->port == p && !other->ended && !other->got_bye &&
+                (other->state == LINK_UP || other->state == LINK_WAIT_READY)) {
                 snprintf(text, sizeof text, "channel %s is a pair at pid %d (%s) and has its peer already", p->name,
                          e->header->pid, e->program);
                 refuse(l, EBUSY, true, text);
@@ -278,7 +294,8 @@ static int check_partner(peer_link *l, say_hello *h)
     if (r < 0) {
         snprintf(text, sizeof text, "channel %s: the segment of pid %d (%s): %s", p->name, h->pid, h->program,
                  leat_error());
-        refuse(l, -r, r == -ENOENT, text);
+        bool later = r == -ENOENT || r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -EAGAIN;
+        refuse(l, -r, later, text);
         return r;
     }
     l->peer_size = h->segment_size;
@@ -379,7 +396,11 @@ static void no_memory(peer_link *l)
 /* Binder: a connecter says who it is. */
 static void hear_hello(peer_link *l, say_hello *h, int fd)
 {
-    if (l->state != LINK_WAIT_HELLO || fd < 0) {
+    if (l->state == LINK_WAIT_HELLO && fd < 0) {
+        refuse(l, EMFILE, true, "no descriptor is left for another partner (RLIMIT_NOFILE)");
+        return;
+    }
+    if (l->state != LINK_WAIT_HELLO) {
         refuse(l, EPROTO, false, "a partner does not keep to the handshake");
         return;
     }
@@ -406,7 +427,7 @@ static void hear_hello(peer_link *l, say_hello *h, int fd)
 static void hear_accept(peer_link *l, say_hello *h)
 {
     if (l->state != LINK_WAIT_ACCEPT || (l->tx && !h->rx_half)) {
-        l->state = LINK_FAILED;
+        fail(l);
         return;
     }
     if (check_partner(l, h) < 0)
@@ -440,8 +461,9 @@ static void hear_ready(peer_link *l, const say_hello *h)
 static void hear_refuse(peer_link *l, say_refuse *r)
 {
     r->text[sizeof r->text - 1] = '\0';
-    l->state = LINK_FAILED;
-    if (!l->connector)
+    bool up = l->state == LINK_UP;
+    fail(l);
+    if (!l->connector || up)
         return;
     connector *c = l->connector;
     c->refused = !r->later;
@@ -488,7 +510,8 @@ static void hear(peer_link *l, void *packet, size_t size, int fd)
 
 void link_readable(peer_link *l)
 {
-    while (!l->ended && l->state != LINK_FAILED) {
+    /* Some at a time: who floods us must not keep us from the others. */
+    for (int packets = 0; packets < 64 && !l->ended && l->state != LINK_FAILED; packets++) {
         union {
             say_head head;
             say_hello hello;
@@ -535,6 +558,8 @@ void link_settle(peer_link *l)
             link_free(l);
         return;
     }
+    if (!p->is_open)
+        link_say_bye(l);
     port_lock(p);
     if ((l->tx && l->tx->broken) || (l->rx && l->rx->broken)) {
         /* Cut off: it gets nothing more of us, and we believe nothing more of it. */

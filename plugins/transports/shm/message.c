@@ -115,16 +115,20 @@ static void block_release(leat_msg_body *msg)
 {
     port *p = msg->u.block.owner;
     block *b = (block *)(uintptr_t)msg->u.block.a;
-    if (likely(bias_is_owner(&p->lock))) {
-        port_enter(p);
-        p->handles--;
-        message_put_block(p, b);
-        port_leave(p);
-        return;
-    }
     engine *e = p->engine;
     if (unlikely(e->forked))
         return;
+    if (likely(bias_is_owner(&p->lock))) {
+        port_enter(p);
+        bool open = p->is_open; /* if not, it was closed between the two: then the slow path counts */
+        if (likely(open)) {
+            p->handles--;
+            message_put_block(p, b);
+        }
+        port_leave(p);
+        if (likely(open))
+            return;
+    }
     pthread_mutex_lock(&e->mutex);
     if (drop_reference(&b->refs))
         free_to_heap(e, b);
@@ -202,9 +206,12 @@ static void held_release(leat_msg_body *msg)
     port *p = rx->link->port;
     if (likely(bias_is_owner(&p->lock))) {
         port_enter(p);
-        rx_return(p, rx, reference);
+        bool open = p->is_open;
+        if (likely(open))
+            rx_return(p, rx, reference);
         port_leave(p);
-        return;
+        if (likely(open))
+            return;
     }
     /* The link, and with it port and engine, stays until this reference is returned; the mutex keeps the engine until
      * we are done with it. */

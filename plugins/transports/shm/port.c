@@ -19,6 +19,15 @@ static void count_out(port *p, uint64_t bytes)
     STORE(p->entry->bytes_out, p->entry->bytes_out + bytes);
 }
 
+/* What failed last is done: ready() answers for the least message again. */
+static void forget_need(port *p)
+{
+    p->need_slots = 1;
+    p->need_refs = 0;
+    p->need_bytes = 0;
+    p->need_memory = false;
+}
+
 /* The next lane, in turn, with room for this; NULL: none, and what lacked is noted for ready(). */
 static lane_tx *choose(port *p, uint32_t slots, uint32_t refs, uint64_t bytes)
 {
@@ -100,6 +109,7 @@ static __attribute__((noinline)) int send_any(port *p, leat_msg_body *const *par
     tx_push(p, tx, parts, n, (uint32_t)slots);
     p->handles -= refs;
     count_out(p, bytes);
+    forget_need(p);
     return 0;
 }
 
@@ -115,7 +125,7 @@ int port_send(void *handle, leat_msg_body *const *parts, size_t n)
         layout_slot *slot = &tx->slots[tx->tail & tx->mask];
         memcpy(slot->payload, m->u.bytes, LEAT_INLINE_MAX);
         /* Pairs with the acquire in rx_take(). */
-        __atomic_store_n(&slot->word, slot_word(tx->tail, SLOT_SMALL, 0, m->inline_size), __ATOMIC_RELEASE);
+        __atomic_store_n(&slot->word, slot_word(tx->tail, SLOT_SMALL, SLOT_FIRST, m->inline_size), __ATOMIC_RELEASE);
         tx->tail++;
         tx->sent++;
         STORE(tx->half->tail, tx->tail);
@@ -178,21 +188,6 @@ int port_recv(void *handle, leat_msg_body *const *parts, size_t capacity)
 
 /* ---- memory ------------------------------------------------------------------------------------------------------- */
 
-/* Takes from the other ports of this context what has come back to them and what they cache. */
-static void gather_memory(port *p)
-{
-    engine *e = p->engine;
-    pthread_mutex_lock(&e->mutex);
-    for (port *other = e->ports; other; other = other->next) {
-        port_lock(other);
-        for (uint32_t i = 0; i < other->tx_count; i++)
-            tx_take_returns(other, other->tx[i]);
-        message_empty_cache(other);
-        port_unlock(other);
-    }
-    pthread_mutex_unlock(&e->mutex);
-}
-
 int port_alloc(void *handle, size_t size, size_t align, leat_msg_body *ret_msg)
 {
     port *p = handle;
@@ -203,12 +198,17 @@ int port_alloc(void *handle, size_t size, size_t align, leat_msg_body *ret_msg)
                          p->name, size, e->kind->transport, (unsigned long long)e->seg.size);
     port_enter(p);
     int r = message_alloc(p, size, align, ret_msg);
+    if (unlikely(p->need_memory) && r == 0)
+        forget_need(p);
     if (unlikely(r == -EAGAIN || r == -ENOSPC)) {
         uint64_t since = atomic_load_explicit(&e->heap.freed, memory_order_acquire);
         port_leave(p);
-        gather_memory(p);
+        pthread_mutex_lock(&e->mutex);
+        engine_gather_memory(e);
+        pthread_mutex_unlock(&e->mutex);
         port_enter(p);
         r = message_alloc(p, size, align, ret_msg);
+        forget_need(p);
         p->need_memory = r == -EAGAIN;
         p->need_memory_since = since; /* what was freed since may or may not do: worth another look */
     }
@@ -341,10 +341,7 @@ int port_open(void *state, const leat_port_info *info, void **ret_port)
     p->cached_max = e->seg.size / 4;
     p->parcels_end = &p->parcels;
     p->entry = entry;
-    p->need_slots = 1;
-    p->need_refs = 0;
-    p->need_bytes = 0;
-    p->need_memory = false;
+    forget_need(p);
     p->tx_turn = p->rx_turn = 0;
     snprintf(entry->name, sizeof entry->name, "%s", info->channel);
     entry->address[0] = '\0';
@@ -359,10 +356,15 @@ unlock:
     return r;
 }
 
-static bool unread(const port *p)
+/* What a dead receiver had not read waits for room at another one; this long, when the channel is closed. */
+#define PARCEL_LINGER_MS 2000
+
+static bool unread(const port *p, bool parcels_only)
 {
-    if (p->parcels)
+    if (p->parcels && p->tx_count)
         return true;
+    if (parcels_only)
+        return false;
     for (uint32_t i = 0; i < p->tx_count; i++)
         if (p->tx[i]->open && __atomic_load_n(&p->tx[i]->peer->head, __ATOMIC_ACQUIRE) != p->tx[i]->tail)
             return true;
@@ -370,12 +372,14 @@ static bool unread(const port *p)
 }
 
 /* Waits, without the program's lock, until the peers have read everything. Here nobody rings us: a slow look suffices. */
-static void wait_until_read(port *p, int linger_ms)
+static void wait_until_read(port *p, bool parcels_only, int linger_ms)
 {
     int64_t end = linger_ms < 0 ? INT64_MAX : leat_now_ns() + linger_ms * INT64_C(1000000);
     for (;;) {
         port_enter(p);
-        bool wait = unread(p);
+        if (p->parcels)
+            port_flush_parcels(p);
+        bool wait = unread(p, parcels_only);
         port_leave(p);
         if (!wait || leat_now_ns() >= end)
             return;
@@ -387,8 +391,11 @@ void port_close(void *handle, int linger_ms)
 {
     port *p = handle;
     engine *e = p->engine;
-    if (linger_ms != LEAT_LINGER_DEFAULT && linger_ms != 0)
-        wait_until_read(p, linger_ms);
+    unsigned dropped = 0;
+    if (linger_ms == LEAT_LINGER_DEFAULT)
+        wait_until_read(p, true, PARCEL_LINGER_MS);
+    else if (linger_ms != 0)
+        wait_until_read(p, false, linger_ms);
     pthread_mutex_lock(&e->mutex);
     rendezvous_close(p);
     port_lock(p);
@@ -397,12 +404,16 @@ void port_close(void *handle, int linger_ms)
         parcel *c = p->parcels;
         p->parcels = c->next;
         parcel_drop(p, c);
+        dropped++;
     }
+    if (dropped)
+        leat_logf(LEAT_LOG_WARNING, "channel %s: closed with %u messages that no peer was left or had room for",
+                  p->name, dropped);
     p->parcels_end = &p->parcels;
     message_empty_cache(p);
     p->tx_count = p->rx_count = 0;
     /* From now on closing a message takes the slow path: this thread may be gone tomorrow. */
-    atomic_store_explicit(&p->lock.owner, 0, memory_order_relaxed);
+    bias_disown(&p->lock);
     __atomic_store_n(&p->entry->state, p->links ? ENTRY_CLOSED : ENTRY_FREE, __ATOMIC_RELEASE);
     port_unlock(p);
     for (peer_link *l = e->links, *next; l; l = next) {

@@ -42,7 +42,7 @@ int rendezvous_bind(void *handle, const char *address)
 {
     port *p = handle;
     engine *e = p->engine;
-    char temporary[64];
+    char temporary[112];
     struct sockaddr_un path;
     int r = 0, dir = leati_session_dirfd(e->session);
     pthread_mutex_lock(&e->mutex);
@@ -60,8 +60,8 @@ int rendezvous_bind(void *handle, const char *address)
         r = leat_fail(errno, "channel %s: socket: %s (RLIMIT_NOFILE?)", p->name, strerror(errno));
         goto release_address;
     }
-    /* Under the peer file's name plus a suffix: nobody else's. */
-    snprintf(temporary, sizeof temporary, "%s~", leati_session_peer(e->session));
+    /* Whoever removes the socket of a dead binder removes this too. */
+    snprintf(temporary, sizeof temporary, "%s" LEATI_ADDRESS_TEMPORARY, leati_address_socket(l->address));
     (void)unlinkat(dir, temporary, 0);
     socket_path(e, temporary, &path);
     if (bind(l->fd, (struct sockaddr *)&path, sizeof path) < 0 || listen(l->fd, 128) < 0 ||
@@ -213,8 +213,16 @@ void rendezvous_link_gone(peer_link *l)
     if (!c)
         return;
     c->link = NULL;
-    /* Refused for a mistake: not before the address is bound anew. */
-    c->retry_ns = c->refused ? INT64_MAX : leat_now_ns() + c->pause_ns;
+    if (c->appeared) {
+        c->appeared = c->refused = false;
+        c->pause_ns = 0;
+    }
+    if (c->refused) /* for a mistake: not before the address is bound anew */
+        c->retry_ns = INT64_MAX;
+    else if (l->state == LINK_UP)
+        c->retry_ns = leat_now_ns() + c->pause_ns;
+    else
+        pause_connector(c, leat_now_ns());
     link_wake(l->engine);
 }
 
@@ -237,7 +245,9 @@ void rendezvous_names_changed(engine *e)
     }
     if (appeared) {
         for (connector *c = e->connectors; c; c = c->next) {
-            if (!c->link) {
+            if (c->link) {
+                c->appeared = true;
+            } else {
                 c->refused = false;
                 c->retry_ns = 0;
             }

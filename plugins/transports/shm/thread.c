@@ -36,7 +36,7 @@ static void look_around(engine *e)
     }
     for (peer_link *l = e->links, *next; l; l = next) {
         next = l->next;
-        if (l->got_bye || l->ended || l->said_bye || (l->tx && l->tx->broken) || (l->rx && l->rx->broken))
+        if (l->got_bye || l->ended || !l->port->is_open || (l->tx && l->tx->broken) || (l->rx && l->rx->broken))
             link_settle(l);
     }
     if (atomic_load_explicit(&e->memory_waiters, memory_order_relaxed))

@@ -106,6 +106,7 @@ void port_raise(void *handle, unsigned events)
         if (p->need_memory && !p->waits_memory) {
             p->waits_memory = true;
             want_memory(e, true);
+            link_wake(e); /* what came back to the other channels before this is gathered once more */
         }
     }
     port_leave(p);
@@ -158,13 +159,12 @@ void port_lower(void *handle)
 
 void engine_memory_came_back(engine *e)
 {
+    engine_gather_memory(e);
     for (port *p = e->ports; p; p = p->next) {
         if (!p->is_open)
             continue;
         port_lock(p);
-        for (uint32_t i = 0; i < p->tx_count; i++)
-            tx_take_returns(p, p->tx[i]);
-        if (p->waits_memory)
+        if (p->waits_memory && atomic_load_explicit(&e->heap.freed, memory_order_acquire) != p->need_memory_since)
             leat_hook_wake(p->info.hook);
         port_unlock(p);
     }
