@@ -160,6 +160,56 @@ static void hand_over(bool fences)
     bias_fini(&f.lock);
 }
 
+/* Who owned the lock goes on visiting, as the owner that it may be still or as another, while the next one takes it. Its
+ * visits are long, so that one is under way when the lock is taken over. */
+static void *own_in_turn_and_close(void *user)
+{
+    fixture *f = user;
+    unsigned me = atomic_fetch_add(&f->turn, 1u << 16) >> 16;
+    for (uint64_t round = 0; round < f->visits / 200; round++) {
+        while ((atomic_load_explicit(&f->turn, memory_order_acquire) & 0xffff) != me)
+            sched_yield();
+        bias_enter(&f->lock);
+        visit(f);
+        f->owned++;
+        bias_leave(&f->lock);
+        unsigned turn = atomic_load(&f->turn);
+        while (!atomic_compare_exchange_weak(&f->turn, &turn, (turn & ~0xffffu) | (me + 1) % OWNERS))
+            ;
+        for (unsigned i = 0; i < 4; i++) {
+            bool owner = bias_is_owner(&f->lock);
+            if (owner)
+                bias_enter(&f->lock);
+            else
+                bias_lock(&f->lock);
+            uint64_t before = f->first;
+            for (volatile unsigned k = 0; k < 4000; k++)
+                ;
+            check(f->first == before);
+            visit(f);
+            f->owned++;
+            if (owner)
+                bias_leave(&f->lock);
+            else
+                bias_unlock(&f->lock);
+        }
+    }
+    return NULL;
+}
+
+static void the_former_owner_goes_on(void)
+{
+    fixture f;
+    pthread_t owners[OWNERS];
+    fixture_init(&f, false);
+    for (unsigned i = 0; i < OWNERS; i++)
+        owners[i] = start(own_in_turn_and_close, &f);
+    for (unsigned i = 0; i < OWNERS; i++)
+        end(owners[i]);
+    check(f.first == f.second && f.first == f.owned && f.owned == f.visits / 200 * 5 * OWNERS);
+    bias_fini(&f.lock);
+}
+
 static void ownership_passes_on(void)
 {
     hand_over(false);
@@ -306,6 +356,7 @@ static const leat_test tests[] = {
     {"the owner and several others are never inside together", owner_and_several},
     {"without membarrier the owner's fences keep them apart", with_fences},
     {"ownership passes from thread to thread while another locks", ownership_passes_on},
+    {"who owned the lock may go on visiting while the next one takes it", the_former_owner_goes_on},
     {"ownership passes on without membarrier", ownership_passes_on_with_fences},
     {"entering takes the lock over, locking does not", locking_does_not_take_ownership},
     {"of several who ask the first is told", the_first_to_ask_is_told},
