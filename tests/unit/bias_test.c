@@ -166,7 +166,7 @@ static void *own_in_turn_and_close(void *user)
 {
     fixture *f = user;
     unsigned me = atomic_fetch_add(&f->turn, 1u << 16) >> 16;
-    for (uint64_t round = 0; round < f->visits / 200; round++) {
+    for (uint64_t round = 0; round < f->visits / 40; round++) {
         while ((atomic_load_explicit(&f->turn, memory_order_acquire) & 0xffff) != me)
             sched_yield();
         bias_enter(&f->lock);
@@ -206,7 +206,7 @@ static void the_former_owner_goes_on(void)
         owners[i] = start(own_in_turn_and_close, &f);
     for (unsigned i = 0; i < OWNERS; i++)
         end(owners[i]);
-    check(f.first == f.second && f.first == f.owned && f.owned == f.visits / 200 * 5 * OWNERS);
+    check(f.first == f.second && f.first == f.owned && f.owned == f.visits / 40 * 5 * OWNERS);
     bias_fini(&f.lock);
 }
 

@@ -196,7 +196,8 @@ static void any_bit_may_be_wrong(void)
         unsigned char *base;
         size_t from, to;
     } parts[] = {{own, 16, sizeof(layout_header)},
-                 {own, 4096, 4096 + 2 * sizeof(layout_channel)},
+                 {own, 4096, 4096 + 256},
+                 {own, 4096 + 272, 4096 + 2 * sizeof(layout_channel)},
                  {own, 8192, 8192 + sizeof(layout_lane)},
                  {own, 12288, 12288 + sizeof(layout_tx)},
                  {peer, 8192, 8192 + sizeof(layout_rx) + 16}};
