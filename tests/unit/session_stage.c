@@ -4,6 +4,7 @@
  */
 #include "session_stage.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -100,22 +101,20 @@ static int segment_remove(const char *at, const char *name, uint64_t *ret_bytes)
     return 0;
 }
 
-static int (*scan_fn)(const char *name, void *user);
-static void *scan_user;
-
-static int scan_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    if (type != FTW_F || ftw->level != 1 || strncmp(path + ftw->base, "seg_", 4) != 0)
-        return 0;
-    return scan_fn(path + ftw->base, scan_user);
-}
-
+/* Looks at the root only: what lies below comes and goes in the races. */
 static int segment_scan(const char *at, int (*fn)(const char *name, void *user), void *user)
 {
-    scan_fn = fn;
-    scan_user = user;
-    return nftw(at, scan_entry, 16, FTW_PHYS);
+    DIR *dir = opendir(at);
+    const struct dirent *entry;
+    int r = 0;
+
+    if (dir == NULL)
+        return -errno;
+    while (r == 0 && (entry = readdir(dir)) != NULL)
+        if (strncmp(entry->d_name, "seg_", 4) == 0)
+            r = fn(entry->d_name, user);
+    closedir(dir);
+    return r;
 }
 
 const leati_segment_ops stage_segment_ops = {segment_describe, segment_remove, segment_scan};
