@@ -4,7 +4,7 @@
 # bench_test.sh - the bench runs: every cell of its tables is filled. Not how fast: a test has the machine for itself
 # neither here nor elsewhere.
 
-. "$(dirname "${BASH_SOURCE[0]}")/../tests/cli/cli.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/cli.sh"
 
 bench=$LEAT_TEST_BUILD_DIR/bench/bench
 
@@ -27,6 +27,7 @@ a_quick_bench_ends_with_the_marks() {
 
 a_bench_that_is_interrupted_leaves_nothing() {
     need_bench
+    : >stdout
     "$bench" >stdout 2>stderr &
     local pid=$!
     eventually grep -q '^in flight' stdout
