@@ -121,16 +121,6 @@ a_transport_built_outside_the_tree_is_found_by_shmadm() {
     ! grep -q '^refused ' stdout || fail "$(cat stdout)"
 }
 
-a_transport_built_outside_the_tree_passes_the_conformance_suite() {
-    need_installed
-    build_transport
-    local suite=$LEAT_TEST_BUILD_DIR/tests/conformance/suite
-    [[ -x $suite ]] || fail "$suite is not built"
-    "$suite" --transport inproc --plugin-dir "$DIR/plugins" --claims pair,push-pull,threads,queue,addresses,end |
-        tee results
-    [[ $(grep -v '# SKIP' results | grep -c '^ok ') -gt 50 ]] || fail "hardly a test was run"
-}
-
 destdir_takes_everything_and_uninstall_removes_it() {
     need_installed
     local make=(make -C "$LEAT_TEST_BUILD_DIR" --no-print-directory -s "DESTDIR=$DIR/stage")
@@ -152,5 +142,4 @@ run_tests \
     the_examples_pass_messages_over_shared_memory \
     the_examples_pass_messages_over_zeromq \
     a_transport_built_outside_the_tree_is_found_by_shmadm \
-    a_transport_built_outside_the_tree_passes_the_conformance_suite \
     destdir_takes_everything_and_uninstall_removes_it
