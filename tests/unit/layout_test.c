@@ -241,6 +241,21 @@ static void strings_may_have_no_end(void)
     check_int((long long)name_length, 63);
 }
 
+static void offsets_may_wrap(void)
+{
+    static const size_t places[] = {320, 328, 4096, 8192, 8192 + 24, 8192 + 32};
+    leat_item item;
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        for (uint64_t offset = 1; offset < 4096; offset *= 2) {
+            make_segments();
+            put64(own, places[i], -offset);
+            check_ok(describe(SIZE, &item));
+            int r = channels();
+            check(r == 0 || r == -EBADMSG);
+        }
+    }
+}
+
 static void a_circle_ends(void)
 {
     leat_item item;
@@ -262,6 +277,7 @@ static const leat_test tests[] = {
     {"any bit may be wrong", any_bit_may_be_wrong},
     {"any length may be missing", any_length_may_be_missing},
     {"strings may have no end", strings_may_have_no_end},
+    {"offsets may wrap", offsets_may_wrap},
     {"a chain that is a circle ends", a_circle_ends},
     {NULL},
 };
