@@ -545,9 +545,9 @@ static void as_many_instructions_with_100000_blocks(void)
         heap_free(&f.h, holes[i]);
     many = instructions(&f);
     check(many < 3 * few);
-    for (unsigned i = 0; i < 8000; i++) /* and with 4000 more that are all a little too small */
+    for (unsigned i = 0; i < 4000; i++) /* and with 2000 more that are all a little too small */
         check_ok(heap_alloc(&f.h, 69760, UNIT, &holes[i]));
-    for (unsigned i = 0; i < 8000; i += 2)
+    for (unsigned i = 0; i < 4000; i += 2)
         heap_free(&f.h, holes[i]);
     many = instructions(&f);
     check(many < 3 * few);
