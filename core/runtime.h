@@ -118,9 +118,9 @@ struct leat_channel {
     bool sends, receives;
     bool binds;
     leati_wait_mode wait;
-    bool spins; /* every port has LEAT_CAP_SPIN */
+    bool spins;         /* every port has LEAT_CAP_SPIN */
     unsigned hot_tries; /* of a receive, before it looks at clocks: about as long as a partner takes to answer */
-    bool armed; /* leat_channel_arm() has raised the ports */
+    bool armed;         /* leat_channel_arm() has raised the ports */
     int linger_ms;
     leat_settings *settings;
     leati_port *ports;

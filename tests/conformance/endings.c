@@ -163,6 +163,7 @@ static void end_of(int senders, int killed, int error)
     }
     for (int i = 0; i < senders; i++)
         if (i == killed) {
+            /* cppcheck-suppress negativeIndex */
             conf_kill(&sender[i]);
         } else {
             conf_tell(sender[i].fd, 'e');

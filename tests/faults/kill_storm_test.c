@@ -206,6 +206,7 @@ static void wait_flat(const char *who, pid_t pid, const storm_view *before)
     storm_view now;
     do {
         now = storm_look(pid);
+        /* cppcheck-suppress uninitvar */
         if (now.descriptors <= before->descriptors && now.segments <= before->segments &&
             now.segments_rss <= before->segments_rss + (UINT64_C(64) << 20) &&
             now.anonymous <= before->anonymous + (UINT64_C(8) << 20))

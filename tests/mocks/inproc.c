@@ -129,9 +129,9 @@ static void ring(port *p, unsigned events)
 static inbox *inbox_of(port *to, const port *from)
 {
     inbox *in = NULL;
-    TAILQ_FOREACH(in, &to->inboxes, entry)
-    if (in->from == from)
-        return in;
+    TAILQ_FOREACH (in, &to->inboxes, entry)
+        if (in->from == from)
+            return in;
     return NULL;
 }
 
@@ -146,10 +146,10 @@ static void drop(item *it)
 static bool meet(const port *a, const port *b)
 {
     const address *x = NULL, *y = NULL;
-    SLIST_FOREACH(x, &a->addresses, entry)
-    SLIST_FOREACH(y, &b->addresses, entry)
-    if (x->bound != y->bound && strcmp(x->name, y->name) == 0)
-        return true;
+    SLIST_FOREACH (x, &a->addresses, entry)
+        SLIST_FOREACH (y, &b->addresses, entry)
+            if (x->bound != y->bound && strcmp(x->name, y->name) == 0)
+                return true;
     return false;
 }
 
@@ -204,9 +204,9 @@ static int link_all(port *p)
 {
     int r = 0;
     port *other = NULL;
-    LIST_FOREACH(other, &ports, entry)
-    if (r == 0 && other != p)
-        r = link_ports(p, other);
+    LIST_FOREACH (other, &ports, entry)
+        if (r == 0 && other != p)
+            r = link_ports(p, other);
     return r;
 }
 
@@ -260,10 +260,10 @@ static bool is_bound(const port *p, const char *name)
 {
     const port *other = NULL;
     const address *a = NULL;
-    LIST_FOREACH(other, &ports, entry)
-    SLIST_FOREACH(a, &other->addresses, entry)
-    if (a->bound && strcmp(other->session, p->session) == 0 && strcmp(a->name, name) == 0)
-        return true;
+    LIST_FOREACH (other, &ports, entry)
+        SLIST_FOREACH (a, &other->addresses, entry)
+            if (a->bound && strcmp(other->session, p->session) == 0 && strcmp(a->name, name) == 0)
+                return true;
     return false;
 }
 
@@ -319,8 +319,7 @@ static void close_port(void *port_, int linger_ms)
         free(a);
     }
 again:
-    LIST_FOREACH(other, &ports, entry)
-    {
+    LIST_FOREACH (other, &ports, entry) {
         inbox *in = inbox_of(other, p);
         if (!in)
             continue;
@@ -345,8 +344,7 @@ static void to_the_end_of_turns(inbox *in)
 static inbox *room_for(port *p, inbox **ret_theirs)
 {
     inbox *mine = NULL;
-    TAILQ_FOREACH(mine, &p->inboxes, entry)
-    {
+    TAILQ_FOREACH (mine, &p->inboxes, entry) {
         *ret_theirs = mine->from ? inbox_of(mine->from, p) : NULL;
         if (*ret_theirs && (*ret_theirs)->depth < p->queue)
             return mine;
@@ -385,9 +383,9 @@ unlock:
 static inbox *full_inbox(port *p)
 {
     inbox *in = NULL;
-    TAILQ_FOREACH(in, &p->inboxes, entry)
-    if (in->depth > 0)
-        return in;
+    TAILQ_FOREACH (in, &p->inboxes, entry)
+        if (in->depth > 0)
+            return in;
     return NULL;
 }
 
@@ -495,8 +493,7 @@ static void add_stats(void *port_, leat_stats *stats)
     stats->bytes_in += p->stats.bytes_in;
     stats->bytes_out += p->stats.bytes_out;
     stats->dropped += p->stats.dropped;
-    LIST_FOREACH(other, &ports, entry)
-    {
+    LIST_FOREACH (other, &ports, entry) {
         const inbox *in = inbox_of(other, p);
         stats->queued += in ? in->depth : 0;
     }

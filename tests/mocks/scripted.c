@@ -69,9 +69,9 @@ static void ring(port *p, unsigned events)
 static port *find(const char *channel)
 {
     port *p = NULL;
-    LIST_FOREACH(p, &ports, entry)
-    if (strcmp(p->info.channel, channel) == 0)
-        return p;
+    LIST_FOREACH (p, &ports, entry)
+        if (strcmp(p->info.channel, channel) == 0)
+            return p;
     abort();
 }
 
@@ -114,8 +114,8 @@ static void do_give_room(int messages)
     port *p = NULL;
     pthread_mutex_lock(&lock);
     room += messages;
-    LIST_FOREACH(p, &ports, entry)
-    ring(p, LEAT_OUT);
+    LIST_FOREACH (p, &ports, entry)
+        ring(p, LEAT_OUT);
     pthread_mutex_unlock(&lock);
 }
 
@@ -123,8 +123,8 @@ static void give_memory(long bytes)
 {
     port *p = NULL;
     memory += bytes;
-    LIST_FOREACH(p, &ports, entry)
-    ring(p, LEAT_OUT);
+    LIST_FOREACH (p, &ports, entry)
+        ring(p, LEAT_OUT);
 }
 
 static void do_give_memory(long bytes)
@@ -380,8 +380,8 @@ static void fence(void *state)
     port *p = NULL;
     (void)state;
     pthread_mutex_lock(&lock);
-    LIST_FOREACH(p, &ports, entry)
-    p->fenced = true;
+    LIST_FOREACH (p, &ports, entry)
+        p->fenced = true;
     the_script.fences++;
     pthread_mutex_unlock(&lock);
 }

@@ -291,7 +291,7 @@ static void a_plugins_keys_are_checked_when_settings_are_made(void)
 
 static void ask_for_an_unknown_key(void *settings)
 {
-    freopen("/dev/null", "w", stderr);
+    check(freopen("/dev/null", "w", stderr) != NULL);
     leat_setting(settings, "colour");
 }
 

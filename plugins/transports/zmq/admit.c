@@ -84,7 +84,7 @@ static bool read_frame(void *socket, char *ret_text, size_t size, bool *ret_more
 
 bool admit_look(state *s)
 {
-    char frames[FRAMES][64] = {""}, ignored[64];
+    char frames[FRAMES][64] = {""}, ignored[64] = "";
     bool more = true, good;
     int i;
 

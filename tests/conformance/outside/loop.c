@@ -132,11 +132,11 @@ static int meet(void *port_, const char *address)
         return leat_fail(ENOTSUP, "loop: channel %s has one short address, not also %s", p->info.channel, address);
     pthread_mutex_lock(&lock);
     strcpy(p->address, address);
-    LIST_FOREACH(peer, &ports, entry)
-    if (are_linked(p, peer)) {
-        leat_hook_joined(p->info.hook);
-        leat_hook_joined(peer->info.hook);
-    }
+    LIST_FOREACH (peer, &ports, entry)
+        if (are_linked(p, peer)) {
+            leat_hook_joined(p->info.hook);
+            leat_hook_joined(peer->info.hook);
+        }
     LIST_INSERT_HEAD(&ports, p, entry);
     pthread_mutex_unlock(&lock);
     return 0;
@@ -150,9 +150,9 @@ static void close_port(void *port_, int linger_ms)
     pthread_mutex_lock(&lock);
     if (p->address[0])
         LIST_REMOVE(p, entry);
-    LIST_FOREACH(peer, &ports, entry)
-    if (are_linked(p, peer))
-        leat_hook_left(peer->info.hook, false);
+    LIST_FOREACH (peer, &ports, entry)
+        if (are_linked(p, peer))
+            leat_hook_left(peer->info.hook, false);
     pthread_mutex_unlock(&lock);
     while ((m = STAILQ_FIRST(&p->unread)) != NULL) {
         STAILQ_REMOVE_HEAD(&p->unread, entry);
@@ -170,9 +170,9 @@ static void close_port(void *port_, int linger_ms)
 static port *find_room(const port *p)
 {
     port *peer, *best = NULL;
-    LIST_FOREACH(peer, &ports, entry)
-    if (are_linked(p, peer) && peer->depth < peer->queue && (!best || peer->depth < best->depth))
-        best = peer;
+    LIST_FOREACH (peer, &ports, entry)
+        if (are_linked(p, peer) && peer->depth < peer->queue && (!best || peer->depth < best->depth))
+            best = peer;
     return best;
 }
 
@@ -225,9 +225,9 @@ static int recv_parts(void *port_, leat_msg_body *const *parts, size_t capacity)
         p->depth--;
         STAILQ_REMOVE_HEAD(&p->unread, entry);
         free(m);
-        LIST_FOREACH(peer, &ports, entry)
-        if (are_linked(p, peer))
-            ring(peer); /* there is room now */
+        LIST_FOREACH (peer, &ports, entry)
+            if (are_linked(p, peer))
+                ring(peer); /* there is room now */
     }
     pthread_mutex_unlock(&lock);
     return r;
