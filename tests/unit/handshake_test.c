@@ -151,6 +151,17 @@ static void random_packets(void)
     stage_close(&s);
 }
 
+static void empty_packets(void)
+{
+    stage s;
+    stage_open(&s, "pull", LEAT_PUSH);
+    for (unsigned round = 0; round < 50; round++) {
+        liar_connect(&s.l, "v");
+        (void)say_with_any(&s.l, "", 0);
+    }
+    stage_close(&s);
+}
+
 /* ---- almost sense --------------------------------------------------------------------------------------------------- */
 
 static const struct field {
@@ -382,6 +393,7 @@ static void silent_strangers_hinder_nobody(void)
 
 static const leat_test tests[] = {
     {"packets of random bytes are refused and lose no descriptor", random_packets},
+    {"empty packets lose no descriptor", empty_packets},
     {"a mutated handshake with a receiver is refused or harmless", mutated_to_a_receiver},
     {"a mutated handshake with a sender is refused or harmless", mutated_to_a_sender},
     {"a mutated handshake with a pair is refused or harmless", mutated_to_a_pair},

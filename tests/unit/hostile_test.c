@@ -217,6 +217,8 @@ static void slots_are_checked(void)
         {"an unknown kind", 4, 0, 10},
         {"a kind of all ones", 255, 0, 10},
         {"more bytes than slots", SLOT_SMALL, 0, 65535},
+        {"one byte more than a small part has", SLOT_SMALL, 0, SLOT_SMALL_BYTES + 1},
+        {"room for a stamp without one", SLOT_SMALL, 0, SLOT_SMALL_BYTES + 8},
         {"one byte more than with a stamp", SLOT_SMALL, SLOT_STAMP, SLOT_SMALL_BYTES + 9},
         {"a stamp in no bytes", SLOT_SMALL, SLOT_STAMP, 0},
         {"a stamp in seven bytes", SLOT_SMALL, SLOT_STAMP, 7},

@@ -13,7 +13,7 @@
 
 /* Of x86-64 and arm64. It must change whenever anything in layout.h changes that another process reads: then write the new
  * one here, in the same commit. */
-#define GOLDEN_HASH UINT64_C(0xaf324ad452d014a5)
+#define GOLDEN_HASH UINT64_C(0xcd68e2adbff8ec42)
 
 #define SIZE (16 * LAYOUT_PAGE)
 
@@ -196,8 +196,7 @@ static void any_bit_may_be_wrong(void)
         unsigned char *base;
         size_t from, to;
     } parts[] = {{own, 16, sizeof(layout_header)},
-                 {own, 4096, 4096 + 256},
-                 {own, 4096 + 272, 4096 + 2 * sizeof(layout_channel)},
+                 {own, 4096, 4096 + 2 * sizeof(layout_channel)},
                  {own, 8192, 8192 + sizeof(layout_lane)},
                  {own, 12288, 12288 + sizeof(layout_tx)},
                  {peer, 8192, 8192 + sizeof(layout_rx) + 16}};
@@ -262,7 +261,7 @@ static void a_circle_ends(void)
     make_segments();
     put64(own + 8192, 0, 8192); /* the lane is its own next */
     check_ok(describe(SIZE, &item));
-    check_ok(channels());
+    check_error(channels(), EBADMSG);
     make_segments();
     put64(own + 4096, 0, 4096); /* the channel is */
     put64(own, 328, 0);

@@ -13,7 +13,6 @@
 #include <string.h>
 
 #define UNIT LAYOUT_LINE
-/* Reserved pages that may lie free before large free ranges are given back: this much, or a quarter of the heap. */
 #define KEEP_FREE (UINT64_C(64) << 20)
 /* At most this much is reserved by one system call, so that a stream of signals cannot keep it from finishing. */
 #define RESERVE_STEP (UINT64_C(1) << 20)
@@ -169,6 +168,10 @@ static void give_back(heap *h, const block *b)
 {
     uint64_t page = (b->offset + LAYOUT_PAGE - 1) / LAYOUT_PAGE, end = (b->offset + b->size) / LAYOUT_PAGE;
     while (page < end) {
+        if (page % 64 == 0 && h->reserved[page / 64] == 0) {
+            page += 64;
+            continue;
+        }
         uint64_t run = 0;
         while (page + run < end && page_reserved(h, page + run))
             run++;
@@ -183,6 +186,13 @@ static void give_back_all(heap *h)
     for (unsigned i = 0; i < HEAP_LISTS; i++)
         for (block *b = h->lists[i]; b; b = b->next)
             give_back(h, b);
+}
+
+/* Reserved pages that may lie free: this much, or a quarter of the heap, more than what could not be given back. */
+static void set_give_back(heap *h)
+{
+    uint64_t keep = h->seg->size / 4 > KEEP_FREE ? h->seg->size / 4 : KEEP_FREE;
+    h->give_back_at = h->reserved_bytes - h->used + keep;
 }
 
 /* ---- the summary ------------------------------------------------------------------------------------------------ */
@@ -226,6 +236,7 @@ int heap_init(heap *h, segment *seg, const segment_kind *kind, layout_header *he
     all->size = seg->size - LAYOUT_PAGE;
     h->first = all; /* joining always keeps the lower node, so this one stays the first */
     list_insert(h, all);
+    set_give_back(h);
     pthread_mutex_init(&h->mutex, NULL);
     publish(h);
     return 0;
@@ -349,9 +360,12 @@ void heap_free(heap *h, block *b)
         join(h, b);
     }
     list_insert(h, b);
-    uint64_t keep = h->seg->size / 4 > KEEP_FREE ? h->seg->size / 4 : KEEP_FREE;
-    if (h->reserved_bytes - h->used > keep && b->size >= 16 * LAYOUT_PAGE)
-        give_back(h, b);
+    if (h->reserved_bytes - h->used > h->give_back_at) {
+        /* Once for as much as has come free since the last time, so that each byte's share is small; what lies in holes
+         * smaller than a page stays. */
+        give_back_all(h);
+        set_give_back(h);
+    }
     publish(h);
     pthread_mutex_unlock(&h->mutex);
     atomic_fetch_add_explicit(&h->freed, 1, memory_order_seq_cst); /* before the look at memory_waiters */

@@ -37,6 +37,7 @@ typedef struct heap {
     uint64_t bitmap[40]; /* per first level, which second levels have a free range */
     uint64_t *reserved;  /* a bit per page of the segment */
     uint64_t used, peak, blocks, reserved_bytes, own_bytes, own_blocks;
+    uint64_t give_back_at;  /* when this much reserved memory lies free */
     block *first;           /* the lowest range; the others hang on it */
     _Atomic uint64_t freed; /* counts frees; lets a waiter see that something came back */
     block *spare;           /* block structs not in use */

@@ -10,8 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A chain longer than this is a loop. */
-#define CHAIN_MAX 65536
+/* Following more links of chains than this for one segment means that they lead in circles. */
+#define CHAIN_MAX 16384
 
 static int read_at(const segment_reader *reader, uint64_t offset, void *to, uint64_t size)
 {
@@ -42,7 +42,7 @@ static int read_header(const segment_reader *reader, layout_header *ret_header)
 
 /* What receivers have returned and the owner has not looked at yet, since nothing made it: free in all but the books. */
 static void count_returned(const segment_kind *kind, const char *root, const segment_reader *own,
-                           const layout_lane *lane, int64_t *blocks, int64_t *bytes)
+                           const layout_lane *lane, uint64_t *blocks, uint64_t *bytes)
 {
     layout_tx tx;
     layout_rx rx;
@@ -64,7 +64,7 @@ static void count_returned(const segment_kind *kind, const char *root, const seg
                 break;
             if (book.offset) {
                 *blocks += 1;
-                *bytes += (int64_t)book.size;
+                *bytes += book.size;
             }
         }
     }
@@ -79,17 +79,17 @@ int inspect_describe(const segment_kind *kind, const char *root, const segment_r
     if (r < 0)
         return r;
     if (strcmp(h.boot_id, leati_boot_id()) != 0)
-        item->state = LEAT_DEAD;                            /* it survived a reboot; its owner did not */
-    int64_t cached_bytes = 0, cached_blocks = 0, peers = 0; /* cached or returned: no message is in it */
+        item->state = LEAT_DEAD;                             /* it survived a reboot; its owner did not */
+    uint64_t cached_bytes = 0, cached_blocks = 0, peers = 0; /* cached or returned: no message is in it */
     layout_channel c;
     int steps = 0;
     for (uint64_t at = h.channels; at && steps < CHAIN_MAX && read_at(reader, at, &c, sizeof c) == 0;
          at = c.next, steps++) {
         if (c.state == ENTRY_FREE)
             continue;
-        cached_bytes += (int64_t)c.cached_bytes;
-        cached_blocks += (int64_t)c.cached_blocks;
-        peers += (int64_t)c.peers;
+        cached_bytes += c.cached_bytes;
+        cached_blocks += c.cached_blocks;
+        peers += c.peers;
     }
     layout_lane lane;
     steps = 0;
@@ -98,15 +98,15 @@ int inspect_describe(const segment_kind *kind, const char *root, const segment_r
         if (lane.state == ENTRY_OPEN && lane.kind == LANE_TX)
             count_returned(kind, root, reader, &lane, &cached_blocks, &cached_bytes);
     item->heap_size = (int64_t)h.heap_size;
-    item->used = (int64_t)(h.used - h.own_bytes) - cached_bytes;
+    item->used = (int64_t)(h.used - h.own_bytes - cached_bytes);
     item->peak = (int64_t)h.peak;
     item->largest_free = (int64_t)h.largest_free;
-    item->blocks = (int64_t)(h.blocks - h.own_blocks) - cached_blocks;
+    item->blocks = (int64_t)(h.blocks - h.own_blocks - cached_blocks);
     if (item->used < 0) /* the owner is at work between the numbers */
         item->used = 0;
     if (item->blocks < 0)
         item->blocks = 0;
-    item->peers = peers;
+    item->peers = (int64_t)peers;
     return 0;
 }
 
@@ -145,7 +145,7 @@ int inspect_channels(const segment_kind *kind, const leat_item *item, leat_chann
     int steps = 0;
     for (uint64_t at = h.channels; r == 0 && at; steps++) {
         layout_channel c;
-        if (steps == CHAIN_MAX || read_at(&reader, at, &c, sizeof c) < 0) {
+        if (steps >= CHAIN_MAX || read_at(&reader, at, &c, sizeof c) < 0) {
             r = leat_fail(EBADMSG, "%s: its chain of channels leads nowhere", item->name);
             break;
         }
@@ -153,9 +153,8 @@ int inspect_channels(const segment_kind *kind, const leat_item *item, leat_chann
         if (c.state == ENTRY_OPEN && c.pattern < LEAT_PATTERNS) {
             int64_t depth = 0;
             layout_lane lane;
-            int lanes = 0;
-            for (uint64_t l = h.lanes; l && lanes < CHAIN_MAX && read_at(&reader, l, &lane, sizeof lane) == 0;
-                 l = lane.next, lanes++)
+            for (uint64_t l = h.lanes; l && steps < CHAIN_MAX && read_at(&reader, l, &lane, sizeof lane) == 0;
+                 l = lane.next, steps++)
                 if (lane.state == ENTRY_OPEN && lane.kind == LANE_TX && lane.channel == at)
                     depth += lane_depth(kind, root, &reader, &lane);
             leat_channel_info info = {

@@ -120,6 +120,8 @@ static int take_part(lane_rx *rx, uint64_t index, uint64_t word, leat_msg_body *
         data += 8;
         length -= 8;
     }
+    if (length > SLOT_SMALL_BYTES)
+        return 0;
     if (length > LEAT_INLINE_MAX) {
         int r = message_new_cell(length, part);
         if (r < 0)

@@ -190,11 +190,15 @@ typedef struct layout_header {
     uint64_t memory_wanted, memory_spare[7];
 } layout_header;
 
+/* Raised when the meaning of a field changes and its place does not. */
+#define LAYOUT_VERSION 1u
+
 /* Folds in the size of everything that must match, and the offset of everything that is read by others. */
 #define LAYOUT_FOLD(h, x) (((h) ^ (uint64_t)(x)) * UINT64_C(1099511628211))
 static inline uint64_t layout_hash(void)
 {
     uint64_t h = UINT64_C(14695981039346656037);
+    h = LAYOUT_FOLD(h, LAYOUT_VERSION);
     h = LAYOUT_FOLD(h, sizeof(layout_slot));
     h = LAYOUT_FOLD(h, sizeof(layout_descriptor));
     h = LAYOUT_FOLD(h, sizeof(layout_book));

@@ -527,10 +527,8 @@ void link_readable(peer_link *l)
         ssize_t size = recvmsg(l->fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
         if (size < 0 && (errno == EINTR || errno == ECONNRESET))
             continue; /* a reset is said once, before what the peer had sent */
-        if (size < 0 && errno == EAGAIN)
-            break;
-        if (size <= 0) {
-            l->ended = true;
+        if (size < 0) {
+            l->ended |= errno != EAGAIN;
             break;
         }
         int fd = -1;
@@ -542,6 +540,12 @@ void link_readable(peer_link *l)
                     close(fd);
                 memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof fd);
             }
+        }
+        if (size == 0) {
+            if (fd >= 0)
+                close(fd);
+            l->ended = true;
+            break;
         }
         hear(l, &packet, (size_t)size, fd);
     }
