@@ -192,9 +192,24 @@ int leat_admin_list(leat_admin *admin, leat_item_fn *fn, void *user)
     return r;
 }
 
+static int take_administrable(const leat_plugin *plugin, void *user)
+{
+    const leat_plugin **found = user;
+    if (!(plugin->capabilities & LEAT_CAP_ADMIN))
+        return 0;
+    *found = plugin;
+    return 1;
+}
+
 static int find_owner(leat_admin *admin, const leat_item *item, const leat_transport_ops **ret_ops)
 {
-    const leat_plugin *plugin;
+    const leat_plugin *plugin = NULL;
+    if (item->kind == LEAT_ITEM_DIRECTORY) { /* nobody's: whoever keeps names in sessions removes it */
+        if (leati_registry_each(admin->config, LEAT_TRANSPORT, take_administrable, &plugin) == 1) {
+            *ret_ops = plugin->transport;
+            return 0;
+        }
+    }
     int r = leati_registry_transport(admin->config, item->transport, &plugin);
     if (r < 0)
         return r;

@@ -214,8 +214,29 @@ a_broken_default_configuration_stops_no_administrator() {
     contains stderr "going on without this configuration"
 }
 
+an_empty_session_is_removed() {
+    need_transport posix-shm
+    export LEAT_RUNTIME_DIR=$PWD/memory
+    mkdir -p memory && mkdir -m 0700 "memory/leat-$(id -u)" "memory/leat-$(id -u)/deserted"
+    exits 0 shmadm -s deserted clean
+    contains stdout "leat-$(id -u)/deserted"
+    [[ ! -e memory/leat-$(id -u)/deserted ]] || fail "it is still there"
+}
+
+a_dry_run_tells_what_comes_back() {
+    need_transport posix-shm
+    start_receiver posix-shm
+    kill_receiver
+    exits 0 shmadm -s "$LEAT_SESSION" clean --dry-run
+    tail -n 1 stdout >dry
+    exits 0 shmadm -s "$LEAT_SESSION" clean
+    [[ $(sed 's/ to remove//; s/ to come back//' dry) == "$(tail -n 1 stdout | sed 's/ removed//; s/ came back//')" ]] ||
+        fail "$(cat dry stdout)"
+}
+
 for_each_transport what_lives_is_shown what_lives_is_not_removed what_is_dead_is_removed a_name_alone_is_removed \
     the_next_start_removes_what_is_dead force_removes_what_lives a_session_is_found_by_its_id
 run_tests "${tests[@]}" a_segment_and_its_channels_are_shown json_is_for_programs \
     without_a_command_the_commands_are_listed a_near_command_is_guessed mistakes_on_the_command_line_are_told \
-    every_mistake_in_a_file_has_its_line a_broken_default_configuration_stops_no_administrator
+    every_mistake_in_a_file_has_its_line an_empty_session_is_removed \
+    a_dry_run_tells_what_comes_back a_broken_default_configuration_stops_no_administrator

@@ -71,7 +71,8 @@ int leati_bury_segments(int fd, void *user)
             if (r == -ENOENT)
                 continue;
             found = true;
-            b->bytes += item.allocated > 0 ? (uint64_t)item.allocated : 0;
+            if (b->only != NULL) /* of a peer file as a whole, its segments are items of their own */
+                b->bytes += item.allocated > 0 ? (uint64_t)item.allocated : 0;
             continue;
         }
         if (!may_remove(b, segment)) {
