@@ -189,9 +189,30 @@ mistakes_on_the_command_line_are_told() {
     contains stdout "--transport"
 }
 
+an_interrupted_sender_has_not_sent_the_whole() {
+    need_transport posix-shm
+    mkfifo slow
+    leat recv data out --transport posix-shm 2>received &
+    local receiver=$!
+    leat send data slow --size 1000 --transport posix-shm 2>sent &
+    local sender=$!
+    exec 7>slow
+    head -c 50000 /dev/zero >&7
+    eventually some_arrived
+    kill -INT "$sender"
+    ! wait "$sender" || fail "the sender says that all is well"
+    exec 7>&-
+    ! wait "$receiver" || fail "the receiver says that all is well"
+    contains received "something may be missing"
+}
+
+some_arrived() {
+    [[ -e out && $(stat -c %s out) -ge 1000 ]]
+}
+
 for_each_transport files_of_many_sizes_arrive_whole small_messages_keep_their_order \
     standard_input_and_output_are_files_too the_receiver_may_come_last the_digest_is_that_of_the_file \
     the_figures_are_told a_pipe_hears_nothing_but_the_file an_interrupt_ends_a_waiting_receiver \
     two_senders_one_after_the_other_are_one_file channels_of_a_configuration_are_used \
     a_channel_can_be_described_on_the_command_line a_killed_sender_is_an_error a_full_disk_is_an_error
-run_tests "${tests[@]}" tcp_needs_no_section mistakes_on_the_command_line_are_told
+run_tests "${tests[@]}" an_interrupted_sender_has_not_sent_the_whole tcp_needs_no_section mistakes_on_the_command_line_are_told

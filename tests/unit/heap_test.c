@@ -523,6 +523,9 @@ static long instructions(fixture *f)
 
 static void as_many_instructions_with_100000_blocks(void)
 {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    leat_test_skip("a sanitizer's instructions are not the heap's");
+#endif
     const char *preload = getenv("LD_PRELOAD");
     if (preload && strstr(preload, "vgpreload"))
         leat_test_skip("valgrind makes instructions of its own");

@@ -165,5 +165,7 @@ int leati_send_run(leati_tool *tool, int argc, char **argv)
             ;
     if (t.file)
         close(in.fd);
+    if (r < 0)
+        leati_transfer_give_up(&t, r);
     return leati_transfer_end(&t, r);
 }

@@ -130,6 +130,9 @@ extern const struct argp leati_transfer_argp; /* a child for the commands' own; 
 /* Opens the channel, giving it a section if it has none. Negative errno. */
 int leati_transfer_open(leati_transfer *t, leati_tool *tool);
 /* Closes it and says what --verbose, --sha256 and --json ask for; returns the exit status. `r` is how the work ended. */
+/* A sender that fails half way does not leave in order: its receiver would take what it has for the whole. If there is a
+ * receiver, this tells the failure and ends the program as a death does; what it leaves, the receiver removes. */
+void leati_transfer_give_up(leati_transfer *t, int r);
 int leati_transfer_end(leati_transfer *t, int r);
 
 #endif

@@ -159,6 +159,20 @@ static int print_figures(const leati_transfer *t, const leat_stats *stats, doubl
     return 0;
 }
 
+static int tell_failure(const leati_transfer *t, int r)
+{
+    return leati_interrupted() && r == -EINTR ? leati_tool_fail(t->command, "interrupted")
+                                              : leati_tool_fail(t->command, "%s", leat_error());
+}
+
+void leati_transfer_give_up(leati_transfer *t, int r)
+{
+    if (!t->ch || leat_channel_peers(t->ch) == 0)
+        return;
+    leati_progress_end(&t->progress);
+    _exit(tell_failure(t, r));
+}
+
 int leati_transfer_end(leati_transfer *t, int r)
 {
     leat_stats stats = {0};
@@ -166,8 +180,7 @@ int leati_transfer_end(leati_transfer *t, int r)
 
     leati_progress_end(&t->progress);
     if (r < 0)
-        status = leati_interrupted() && r == -EINTR ? leati_tool_fail(t->command, "interrupted")
-                                                    : leati_tool_fail(t->command, "%s", leat_error());
+        status = tell_failure(t, r);
     double seconds = (double)(leati_clock_ns() - t->start_ns) / 1e9;
     if (t->ch)
         leat_channel_stats(t->ch, &stats);

@@ -15,6 +15,9 @@
 #include <time.h>
 #include <unistd.h>
 
+/* How long leaving waits for the locks of peers that are dying. */
+#define REAP_DYING_NS 500000000
+
 const leat_key engine_keys[] = {
     {.name = "heap_size",
      .type = LEAT_KEY_SIZE,
@@ -210,6 +213,15 @@ static void hear_last_words(engine *e)
     }
 }
 
+/* A dying process's sockets may end a moment before its lock: nobody else may come after us, so wait for that moment. */
+static void reap_dying(engine *e)
+{
+    int64_t until = leat_now_ns() + REAP_DYING_NS;
+    for (unsigned i = 0; i < e->dying_count && i < 8; i++)
+        while (leati_session_reap(e->session, e->dying[i]) == -EBUSY && leat_now_ns() < until)
+            usleep(500);
+}
+
 /* Leaves the session: settles what becomes of our names. The order matters, so that of two that leave at once the later
  * one clears up after both: the lock is dropped, our ends of the sockets are shut, then it is looked whether the others are gone. If
  * our lock was still held when a peer looked, the peer's end was shut before we look at it. */
@@ -244,6 +256,7 @@ static void leave(engine *e)
     /* Clears up after peers that are gone, and after ourselves if nobody else will. */
     if (!keep || !awaited)
         leati_session_sweep(e->session);
+    reap_dying(e);
     leati_session_close(e->session);
     e->session = NULL;
 }

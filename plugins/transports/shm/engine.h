@@ -222,6 +222,9 @@ struct engine {
     connector *connectors;
     layout_channel *channels; /* the newest of all entries ever made, in use or free */
     layout_lane *lanes;
+    /* Peer files of processes whose end we saw and whose lock the kernel had not dropped yet. */
+    char dying[8][64];
+    unsigned dying_count;
     int64_t sweep_ns[2];     /* when to look for dead processes; INT64_MAX: no need */
     _Atomic int64_t handles; /* message handles made by copying less those closed by other threads */
     _Atomic uint32_t memory_waiters;

@@ -225,8 +225,11 @@ void link_free(peer_link *l)
     bool last = l->ended && l->peer_file[0];
     for (peer_link *other = e->links; other && last; other = other->next)
         last = strcmp(other->peer_file, l->peer_file) != 0;
-    if (last && leati_session_reap(e->session, l->peer_file) == -EBUSY)
+    if (last && leati_session_reap(e->session, l->peer_file) == -EBUSY) {
         e->sweep_ns[0] = leat_now_ns() + 2000000;
+        if (!l->got_bye)
+            memcpy(e->dying[e->dying_count++ % 8], l->peer_file, sizeof l->peer_file);
+    }
     free(l);
     pthread_cond_broadcast(&e->changed);
 }
