@@ -180,8 +180,21 @@ int leati_channel_refusal(leat_channel *ch);
 #define LEATI_FOREVER INT64_MAX
 #define LEATI_SPIN_NS INT64_C(50000) /* about what a sleep costs: going to it, and being woken */
 
-/* Some 64 tries with a pause take one to two microseconds. */
-#define LEATI_HOT_TRIES 64u
+/* One to two microseconds of tries. */
+#define LEATI_HOT_TRIES 128u
+
+/* Between two tries that are to be quick: keeps the processor from running ahead with loads of a line that is about to be
+ * written, which it would have to throw away, and takes a fraction of a pause. */
+static inline void leati_hold(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_lfence();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb" ::: "memory");
+#else
+    __asm__ volatile("" ::: "memory");
+#endif
+}
 
 static inline void leati_pause(void)
 {

@@ -307,7 +307,7 @@ int leat_recv(leat_channel *ch, leat_msg *msg, int timeout_ms)
             return 0;
         if (timeout_ms != 0) {
             for (unsigned i = ch->hot_tries; i > 0 && !leati_ctx_bits(ch->ctx); i--) {
-                leati_pause();
+                leati_hold();
                 if (leati_likely(ch->direct_recv(ch->direct_port, &body, 1) == 1))
                     return 0;
             }
