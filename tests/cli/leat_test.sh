@@ -96,12 +96,17 @@ bound() { # TRANSPORT
     shmadm -s "$LEAT_SESSION" info | grep -q 'data.*address'
 }
 
+is_as_long_as() { # FILE FILE
+    [[ $(stat -c %s "$1") -eq $(stat -c %s "$2") ]]
+}
+
 two_senders_one_after_the_other_are_one_file() { # TRANSPORT
     make_file one 1500000
     make_file two 1500000
     cat one two >in
     leat recv data out --transport "$1" --set 'channel data.expect=2' &
     leat send data one --transport "$1"
+    eventually is_as_long_as one out # the order of two senders is nobody's promise
     leat send data two --transport "$1"
     wait $! || fail "leat recv: exit status $?"
     same in out
