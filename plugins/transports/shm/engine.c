@@ -134,7 +134,6 @@ int engine_attach(const segment_kind *kind, const leat_attach_info *info, void *
     snprintf(e->program, sizeof e->program, "%s", info->program);
     bias_setup(&e->private_membarrier, &e->global_membarrier);
     pthread_mutex_init(&e->mutex, NULL);
-    pthread_cond_init(&e->changed, NULL);
     int r = leati_session_open(info, kind->transport, &kind->remains, &e->session);
     if (r < 0)
         goto free_engine;
@@ -164,7 +163,6 @@ destroy_segment:
 close_session:
     leati_session_close(e->session);
 free_engine:
-    pthread_cond_destroy(&e->changed);
     pthread_mutex_destroy(&e->mutex);
     free(e);
     return r;
@@ -281,7 +279,6 @@ static void destroy(engine *e)
     close(e->epoll_fd);
     if (e->names_fd >= 0)
         close(e->names_fd);
-    pthread_cond_destroy(&e->changed);
     pthread_mutex_destroy(&e->mutex);
     free(e);
 }

@@ -101,8 +101,6 @@ typedef struct closed_elsewhere {
 
 /* ---- port ------------------------------------------------------------------------------------------------------- */
 
-#define PORT_LARGE_CACHE 8u
-
 struct port {
     bias lock;
     engine *engine;
@@ -210,9 +208,8 @@ struct engine {
     layout_header *header;
     heap heap;
     pthread_mutex_t mutex;
-    pthread_cond_t changed; /* a link finished: close with linger waits for it */
     pthread_t thread;
-    bool thread_runs, stop;
+    bool stop;
     bool private_membarrier, global_membarrier;
     int epoll_fd, wake_fd, names_fd;
     watch wake_watch, names_watch;

@@ -231,7 +231,6 @@ void link_free(peer_link *l)
             memcpy(e->dying[e->dying_count++ % 8], l->peer_file, sizeof l->peer_file);
     }
     free(l);
-    pthread_cond_broadcast(&e->changed);
 }
 
 /* ---- hearing ------------------------------------------------------------------------------------------------------ */
@@ -471,7 +470,7 @@ static void hear_refuse(peer_link *l, say_refuse *r)
     connector *c = l->connector;
     c->refused = !r->later;
     if (r->later) {
-        leat_logf(LEAT_LOG_INFO, "refused for now: %s", r->text);
+        leat_logf(LEAT_LOG_INFO, "refused, to be tried again: %s", r->text);
         c->pause_ns = 100000000;
     } else {
         leat_logf(LEAT_LOG_WARNING, "refused by the partner: %s", r->text);

@@ -166,7 +166,6 @@ int thread_start(engine *e)
         goto close_all;
     }
     pthread_setname_np(e->thread, "leat-link");
-    e->thread_runs = true;
     return 0;
 close_all:
     if (e->names_fd >= 0)
@@ -185,5 +184,4 @@ void thread_stop(engine *e)
     pthread_mutex_unlock(&e->mutex);
     link_wake(e);
     pthread_join(e->thread, NULL);
-    e->thread_runs = false;
 }
